@@ -6,8 +6,7 @@
 
 #define STRINGIFY(x) #x
 #define EXPAND(x) STRINGIFY(x)
-#define VERSION_TEXT                                                                               \
-    EXPAND(WEIR_VERSION_MAJOR) "." EXPAND(WEIR_VERSION_MINOR) "." EXPAND(WEIR_VERSION_PATCH)
+#define DOTTED(major, minor, patch) EXPAND(major) "." EXPAND(minor) "." EXPAND(patch)
 
 #ifndef __has_feature
 #define __has_feature(x) 0
@@ -83,7 +82,7 @@ static const struct error_info *find_error(int error)
 
 const char *weir_version(void)
 {
-    return VERSION_TEXT;
+    return DOTTED(WEIR_VERSION_MAJOR, WEIR_VERSION_MINOR, WEIR_VERSION_PATCH);
 }
 
 uint32_t weir_features(void)

@@ -9,9 +9,8 @@
 
 #include "weir/base.h"
 
-#define VERSION_IS_ORDERED WEIR_VERSION_OF(0, 1, 0) < WEIR_VERSION_OF(0, 1, 1)
-_Static_assert(VERSION_IS_ORDERED && WEIR_VERSION_OF(0, 999, 999) < WEIR_VERSION_OF(1, 0, 0),
-               "versions compare as numbers");
+_Static_assert(WEIR_VERSION_OF(0, 1, 0) < WEIR_VERSION_OF(0, 1, 1), "by patch");
+_Static_assert(WEIR_VERSION_OF(0, 999, 999) < WEIR_VERSION_OF(1, 0, 0), "by major");
 
 static void version_is_configures(void **state)
 {
@@ -24,8 +23,8 @@ static void version_is_the_headers(void **state)
     char text[64];
 
     (void)state;
-    snprintf(text, sizeof(text), "%d.%d.%d", WEIR_VERSION_MAJOR, WEIR_VERSION_MINOR,
-             WEIR_VERSION_PATCH);
+    snprintf(
+        text, sizeof(text), "%d.%d.%d", WEIR_VERSION_MAJOR, WEIR_VERSION_MINOR, WEIR_VERSION_PATCH);
     assert_string_equal(weir_version(), text);
 }
 

@@ -30,7 +30,7 @@
 #define WEIR_VERSION_PATCH 0
 
 /* One number to compare with: WEIR_VERSION >= WEIR_VERSION_OF(0, 1, 0). */
-#define WEIR_VERSION_OF(major, minor, patch) ((major) * 1000000 + (minor) * 1000 + (patch))
+#define WEIR_VERSION_OF(major, minor, patch) (1000000 * (major) + 1000 * (minor) + (patch))
 #define WEIR_VERSION WEIR_VERSION_OF(WEIR_VERSION_MAJOR, WEIR_VERSION_MINOR, WEIR_VERSION_PATCH)
 
 /* Marks what the shared library exports; lib/libweir.map lists the same names. */
