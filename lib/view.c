@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+#include <string.h>
+
+#include <weir/view.h>
+
+/* Odd constants with about as many ones as zeros; where they come from does not matter. */
+#define MIX_A UINT64_C(0x9e3779b97f4a7c15)
+#define MIX_B UINT64_C(0xd6e8feb86659fd93)
+#define MIX_C UINT64_C(0xa0761d6478bd642f)
+
+static inline uint64_t load64(const uint8_t *from)
+{
+    uint64_t value;
+    memcpy(&value, from, sizeof value);
+    return value;
+}
+
+static inline uint64_t load32(const uint8_t *from)
+{
+    uint32_t value;
+    memcpy(&value, from, sizeof value);
+    return value;
+}
+
+/* Both halves of the full product: every bit of either factor reaches the middle of the result. */
+static inline uint64_t mix(uint64_t a, uint64_t b)
+{
+    __extension__ unsigned __int128 product = (unsigned __int128)a * b;
+    return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
+/* The last 0 to 16 bytes as two words; loads overlap rather than branch on each byte. */
+static inline void load_tail(const uint8_t *data, size_t size, uint64_t *low, uint64_t *high)
+{
+    if (size >= 8) {
+        *low = load64(data);
+        *high = load64(data + size - 8);
+    } else if (size >= 4) {
+        *low = load32(data);
+        *high = load32(data + size - 4);
+    } else if (size != 0) {
+        *low = (uint64_t)data[0] << 16 | (uint64_t)data[size / 2] << 8 | data[size - 1];
+        *high = 0;
+    } else {
+        *low = 0;
+        *high = 0;
+    }
+}
+
+uint64_t weir_view_hash(struct weir_view view, uint64_t seed)
+{
+    const uint8_t *data = view.data;
+    size_t left = view.size;
+    uint64_t low, high;
+    /* A factor of zero would wipe out what came before. Both factors of every step are masked with
+     * words that depend on the seed, so only who knows the seed can bring one about. */
+    const uint64_t secret = mix(seed ^ MIX_A, MIX_B);
+    uint64_t state = mix(secret ^ MIX_C, MIX_A);
+    while (left > 16) {
+        state = mix(load64(data) ^ secret, load64(data + 8) ^ state);
+        data += 16;
+        left -= 16;
+    }
+    load_tail(data, left, &low, &high);
+    state = mix(low ^ secret, high ^ state);
+    /* The size tells bytes of zero apart that the words cannot. */
+    return mix(state ^ view.size, secret ^ MIX_C);
+}
