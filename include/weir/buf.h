@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * buf: append-only bytes in segments that never move.
+ *
+ * Bytes are written once, where they will be sent from. Segments are pool blocks, or foreign
+ * slices linked in without a copy. What was appended stays at its address until it is consumed
+ * from the front or the buffer is reset, and even then for as long as somebody holds a slice of it.
+ *
+ *     struct weir_buf buf;
+ *     weir_buf_init(&buf, pool, NULL);
+ *     uint8_t *at;
+ *     int rc = weir_buf_reserve(&buf, 512, &at);       // room for 512 contiguous bytes
+ *     size_t n = render(at, 512);
+ *     weir_buf_commit(&buf, n);                        // n of them are the buffer's now
+ *     struct iovec iov[8];
+ *     unsigned count = weir_buf_iovecs(&buf, 0, iov, NULL, 8);   // for writev(2), sendmsg(2)
+ *     weir_buf_consume(&buf, sent);                    // the front is done with
+ *     weir_buf_fini(&buf);
+ *
+ * Messages     weir_buf_begin() starts a message and weir_buf_end() ends it; what lies between is
+ *              one contiguous view. A message that outgrows its segment is moved once to a larger
+ *              one, before anybody has seen it, and the move is counted in bytes_copied; a size
+ *              hint avoids that. weir_buf_cancel() forgets the message: the buffer is as before.
+ * Invariants   Segments are in order; their sizes add up to weir_buf_size(). Only the last segment
+ *              is written to, and only past its committed end. Views handed out never move.
+ * Bounds       limit_bytes bounds the bytes in the buffer; at the limit -ENOBUFS, nothing changed.
+ * Threads      one writer, the owner of the pool. Slices taken from it may be dropped anywhere.
+ * Errors       0 or -ENOMEM the source failed, -ENOBUFS a limit is reached, -EOVERFLOW a size.
+ */
+#ifndef WEIR_BUF_H
+#define WEIR_BUF_H
+
+#include <assert.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include <weir/base.h>
+#include <weir/pool.h>
+#include <weir/slice.h>
+#include <weir/view.h>
+
+WEIR_BEGIN_DECLS
+
+/** How a buffer grows. Zeroed: the defaults, which give way to what is set. */
+struct weir_buf_options {
+    size_t initial_bytes;     /**< first segment; 0: 4096 */
+    size_t segment_max_bytes; /**< largest planned segment (a reserve may need more); 0: 64 Ki */
+    size_t limit_bytes;       /**< most bytes in the buffer at a time; 0: no limit */
+    /** weir_buf_append_slice() copies slices smaller than this and links the rest; 0: 1024 */
+    size_t link_min_bytes;
+    /** Next segment in percent of the last one, 100..1000; 0: 150, which moved messages grow by. */
+    uint32_t growth_percent;
+};
+
+/** One stretch of bytes. Private. */
+struct weir_buf_segment {
+    uint8_t *data;            /* first byte that is not consumed; only written to by the buffer */
+    size_t size;              /* bytes from there on; of the open segment up to the buffer's open */
+    struct weir_block *block; /* held; NULL: linked bytes that belong to nobody */
+};
+
+#define WEIR_BUF_INLINE_SEGMENTS 4
+
+/** The caller's storage for a buffer. Zeroed, weir_buf_fini() takes it. Fields are private. */
+struct weir_buf {
+    uint8_t *pos;     /* next byte to write, in the last segment; NULL: none is open */
+    uint8_t *end;     /* one past the last byte that block and limit_bytes let us write */
+    uint8_t *open;    /* first byte not yet accounted for in the last segment's size */
+    uint8_t *message; /* first byte of the message that is begun; NULL: none */
+    struct weir_pool *pool;
+    struct weir_buf_segment *segments; /* inline_segments, or in table */
+    uint32_t first;                    /* index of the first live segment */
+    uint32_t count;                    /* live segments, the open one included */
+    uint32_t capacity;
+    uint32_t growth_percent;
+    struct weir_block *table; /* memory of segments once the inline ones are too few */
+    size_t settled_bytes;     /* live bytes but for those between open and pos */
+    size_t next_bytes;        /* size of the next planned segment */
+    size_t initial_bytes;
+    size_t segment_max_bytes;
+    size_t limit_bytes;
+    size_t link_min_bytes;
+    uint64_t bytes_copied; /* see weir_buf_bytes_copied() */
+    struct weir_buf_segment inline_segments[WEIR_BUF_INLINE_SEGMENTS];
+};
+
+/**
+ * Prepare a buffer over @pool. Allocates nothing yet.
+ *
+ * @buf      the caller's storage, any content; must not be moved afterwards
+ * @pool     must outlive the buffer
+ * @options  NULL or zeroed: the defaults
+ * Returns   0; -EINVAL growth_percent is out of range or initial_bytes above segment_max_bytes: the
+ *           buffer is zeroed then.
+ */
+WEIR_API int weir_buf_init(struct weir_buf *buf, struct weir_pool *pool,
+                           const struct weir_buf_options *options);
+
+/** Drop all segments and zero the buffer. Slices taken from it stay valid. Takes a zeroed one. */
+WEIR_API void weir_buf_fini(struct weir_buf *buf);
+
+/**
+ * Reserve @size_bytes contiguous writable bytes at the tail.
+ *
+ * To be followed by weir_buf_commit(); reserving again without a commit gives the same place.
+ *
+ * @size_bytes  any; 0 gives a pointer that may not be written through
+ * @ret         written on success only
+ * Returns      0, -ENOMEM, -ENOBUFS, -EOVERFLOW; on an error the buffer is as before.
+ * Valid until  the next call that appends, weir_buf_consume() of everything, reset or fini.
+ * Cost         inline: a comparison; may take one pool block. Within a message that outgrows its
+ *              segment the message so far is moved and counted.
+ */
+WEIR_INLINE int weir_buf_reserve(struct weir_buf *buf, size_t size_bytes, uint8_t **ret);
+
+/** Contiguous bytes that a reserve would give right now at no cost. */
+WEIR_INLINE size_t weir_buf_room_bytes(const struct weir_buf *buf);
+
+/** Append the first @size_bytes of what was reserved (asserted to be that much). */
+WEIR_INLINE void weir_buf_commit(struct weir_buf *buf, size_t size_bytes);
+
+/**
+ * Append a copy of @bytes (which may lie in this very buffer), counted in bytes_copied.
+ *
+ * The copy is contiguous. Returns as weir_buf_reserve(). Nothing is counted on an error.
+ */
+WEIR_API int weir_buf_append(struct weir_buf *buf, struct weir_view bytes);
+
+/**
+ * Append the bytes of @slice: linked with a reference of the buffer's own, or copied when there
+ * are fewer than link_min_bytes (a small copy is cheaper than one more iovec).
+ *
+ * @slice     stays the caller's
+ * Returns    0, -ENOMEM, -ENOBUFS, -EOVERFLOW; on an error the buffer is as before.
+ * Not        within a message (asserted): messages are contiguous.
+ */
+WEIR_API int weir_buf_append_slice(struct weir_buf *buf, const struct weir_slice *slice);
+
+/**
+ * Begin a message: everything appended until weir_buf_end() is contiguous.
+ *
+ * @hint_bytes  expected size, 0 if unknown; a message within its hint is never moved
+ * Returns      0, -ENOMEM, -ENOBUFS (limit_bytes leaves less than the hint), -EOVERFLOW; on an
+ *              error the buffer is as before.
+ * Not          while another message is begun (asserted).
+ */
+WEIR_API int weir_buf_begin(struct weir_buf *buf, size_t hint_bytes);
+
+/**
+ * End the message.
+ *
+ * @ret         NULL, or receives the message's bytes
+ * Valid until  the bytes are consumed, reset, fini; longer for holders, see weir_buf_slice_of().
+ */
+WEIR_API void weir_buf_end(struct weir_buf *buf, struct weir_view *ret);
+
+/** Forget the message that is begun; the buffer is as it was before weir_buf_begin(). */
+WEIR_API void weir_buf_cancel(struct weir_buf *buf);
+
+/** Bytes in the buffer: appended and not consumed, an unfinished message included. */
+WEIR_INLINE size_t weir_buf_size(const struct weir_buf *buf);
+
+/**
+ * Export a range as iovecs, for writev(2) and sendmsg(2). Ranges that touch in memory are one.
+ *
+ * @offset_bytes  where to start, counted from the front; 0..weir_buf_size()
+ * @iov           receives up to @iov_max entries
+ * @blocks        NULL, or receives for each entry the block it lies in (NULL: nobody's), without
+ *                a new reference; entries of several blocks are never joined when it is given
+ * @iov_max       entries that fit
+ * Returns        the number of entries written; their sizes may cover less than everything.
+ * Valid until    as the views: consume, reset or fini. An unfinished message is not exported.
+ */
+WEIR_API unsigned weir_buf_iovecs(const struct weir_buf *buf, size_t offset_bytes,
+                                  struct iovec *iov, struct weir_block **blocks,
+                                  unsigned iov_max);
+
+/**
+ * A slice of bytes of this buffer, which outlives it.
+ *
+ * @part     a view into bytes that are in the buffer, within one segment
+ * @ret      written on success only; holds a reference of its own
+ * Returns   0; -EINVAL @part does not lie within one segment of the buffer, or in the message that
+ *           is begun, which may still move or be cancelled.
+ * Cost      a search through the segments, the last one first.
+ */
+WEIR_API int weir_buf_slice_of(const struct weir_buf *buf, struct weir_view part,
+                               struct weir_slice *ret);
+
+/**
+ * The bytes of the front segment, for working through a buffer from its front.
+ *
+ * @ret      written if there are any; a slice with a reference of its own
+ * Returns   0; -EAGAIN the buffer is empty but for a message that is begun.
+ */
+WEIR_API int weir_buf_front(const struct weir_buf *buf, struct weir_slice *ret);
+
+/**
+ * Remove @size_bytes from the front (asserted to be there). Segments that are used up are given
+ * back; the last one is written to again from its start if nobody else holds it.
+ *
+ * Not       while a message is begun (asserted).
+ */
+WEIR_API void weir_buf_consume(struct weir_buf *buf, size_t size_bytes);
+
+/**
+ * Empty the buffer and keep its newest segment for reuse if nobody else holds it. Segments with
+ * other holders are given up to them: nobody's bytes change. A message that is begun is forgotten.
+ */
+WEIR_API void weir_buf_reset(struct weir_buf *buf);
+
+/** Bytes that were copied into the buffer or moved within it since init. */
+WEIR_INLINE uint64_t weir_buf_bytes_copied(const struct weir_buf *buf);
+
+/* --- inline bodies ------------------------------------------------------------------------- */
+
+/** Private: the cold half of weir_buf_reserve(). */
+WEIR_API int weir_buf_reserve_slow(struct weir_buf *buf, size_t size_bytes, uint8_t **ret);
+
+WEIR_INLINE size_t weir_buf_room_bytes(const struct weir_buf *buf)
+{
+    return (size_t)(buf->end - buf->pos);
+}
+
+WEIR_INLINE size_t weir_buf_size(const struct weir_buf *buf)
+{
+    return buf->settled_bytes + (size_t)(buf->pos - buf->open);
+}
+
+WEIR_INLINE int weir_buf_reserve(struct weir_buf *buf, size_t size_bytes, uint8_t **ret)
+{
+    if (WEIR_UNLIKELY(size_bytes > weir_buf_room_bytes(buf)))
+        return weir_buf_reserve_slow(buf, size_bytes, ret);
+    *ret = buf->pos;
+    return 0;
+}
+
+WEIR_INLINE void weir_buf_commit(struct weir_buf *buf, size_t size_bytes)
+{
+    assert(size_bytes <= weir_buf_room_bytes(buf));
+    if (size_bytes != 0)
+        buf->pos += size_bytes;
+}
+
+WEIR_INLINE uint64_t weir_buf_bytes_copied(const struct weir_buf *buf)
+{
+    return buf->bytes_copied;
+}
+
+WEIR_END_DECLS
+
+#endif /* WEIR_BUF_H */

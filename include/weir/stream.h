@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * stream: where messages begin and end in a flow of received slices.
+ *
+ * Slices go in as they were received, cut anywhere; whole MessagePack values come out. A value
+ * that lies within one slice comes out as a slice of it, without a copy. One that straddles slices
+ * is gathered into a block of its own, and the copied bytes are counted. Every byte is looked at
+ * once, however finely the flow is cut.
+ *
+ *     struct weir_stream stream;
+ *     weir_stream_init(&stream, pool, NULL);
+ *     ...on each received slice:
+ *     struct weir_slice message;
+ *     int rc;
+ *     weir_stream_feed(&stream, &slice);
+ *     while ((rc = weir_stream_next(&stream, &message)) == 0) {
+ *         handle(message.view);
+ *         weir_slice_drop(&message);
+ *     }
+ *     if (rc != -EAGAIN)
+ *         refuse(weir_stream_fault(&stream));
+ *     weir_stream_fini(&stream);
+ *
+ * Messages     A message is one whole value without the reserved byte 0xc1 in it and within the
+ *              limits. Its depth is not looked at (see weir_check()), nor what its strings contain.
+ * Bounds       A message that is larger than the limits is refused as soon as its heads announce
+ *              it, before memory is taken for it.
+ * Errors       -EAGAIN more input is needed; -EBADMSG malformed and -EMSGSIZE above a limit are
+ *              sticky; -ENOMEM and -ENOBUFS come from the pool when a message is to be gathered:
+ *              nothing is lost, calling again tries again.
+ * Threads      one thread, the owner of the pool.
+ */
+#ifndef WEIR_STREAM_H
+#define WEIR_STREAM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <weir/base.h>
+#include <weir/slice.h>
+#include <weir/unpack.h>
+
+WEIR_BEGIN_DECLS
+
+/** The largest message a stream takes where weir_limits.bytes is 0. */
+#define WEIR_STREAM_BYTES_DEFAULT ((uint64_t)64 << 20)
+
+/** What a stream did. */
+struct weir_stream_stats {
+    uint64_t messages;     /**< handed out */
+    uint64_t bytes;        /**< of these */
+    uint64_t gathered;     /**< messages that straddled slices */
+    uint64_t bytes_copied; /**< by gathering them */
+};
+
+/** The caller's storage for a stream. Zeroed, weir_stream_fini() takes it. Fields are private. */
+struct weir_stream {
+    struct weir_pool *pool;
+    struct weir_slice input;   /* what is not handed out yet of the slice that was fed last */
+    struct weir_block *gather; /* a straddling message so far; NULL: it starts where input does */
+    size_t gathered;           /* bytes of the message in it */
+    size_t scanned;            /* from the message's start to the next head; may lie in the future */
+    uint64_t values_left;      /* heads still to come in this message; 0: none is begun */
+    uint64_t elements;         /* heads seen in this message */
+    uint64_t message_offset;   /* of the message, from the start of the flow */
+    struct weir_limits limits;
+    struct weir_fault fault;
+    struct weir_stream_stats stats;
+};
+
+/**
+ * Prepare a stream that gathers into blocks of @pool. Allocates nothing yet.
+ *
+ * @limits   of each message; NULL or zeroed: no limit of elements, WEIR_STREAM_BYTES_DEFAULT bytes
+ */
+WEIR_API void weir_stream_init(struct weir_stream *stream, struct weir_pool *pool,
+                               const struct weir_limits *limits);
+
+/** Drop what is held and zero the stream. Messages handed out stay valid. Takes a zeroed one. */
+WEIR_API void weir_stream_fini(struct weir_stream *stream);
+
+/**
+ * Put the next received slice in. To be followed by weir_stream_next() until it says -EAGAIN.
+ *
+ * @slice    stays the caller's; the stream takes a reference of its own
+ * Returns   0; a sticky error; -EBUSY the last slice has not been worked through: nothing changed.
+ *           -ENOMEM, -ENOBUFS a message that straddles needs a block: nothing changed.
+ * Cost      a straddling message's bytes of the slice before are copied; a slice that goes on in
+ *           memory where the last one ended is joined to it instead.
+ */
+WEIR_API int weir_stream_feed(struct weir_stream *stream, const struct weir_slice *slice);
+
+/**
+ * The next whole message.
+ *
+ * @ret      written on success only; a slice with a reference of its own, the caller's to drop
+ * Returns   0; -EAGAIN feed more; -EBADMSG, -EMSGSIZE (sticky); -ENOMEM, -ENOBUFS of the pool.
+ */
+WEIR_API int weir_stream_next(struct weir_stream *stream, struct weir_slice *ret);
+
+/** Whether a message is begun and not complete: the flow must not end here. */
+WEIR_API bool weir_stream_is_partial(const struct weir_stream *stream);
+
+/**
+ * The sticky error with its offset from the start of the flow and its reason; error 0 if none.
+ *
+ * The offset is that of the value whose head is at fault.
+ */
+WEIR_API struct weir_fault weir_stream_fault(const struct weir_stream *stream);
+
+/** Offset of the next message from the start of the flow; a partial message begins there. */
+WEIR_API uint64_t weir_stream_offset(const struct weir_stream *stream);
+
+/** What the stream did since init. */
+WEIR_API struct weir_stream_stats weir_stream_stats(const struct weir_stream *stream);
+
+WEIR_END_DECLS
+
+#endif /* WEIR_STREAM_H */
