@@ -1,9 +1,27 @@
+/* SPDX-License-Identifier: MIT */
 /**
- * All of weir's public headers, lowest layer first.
+ * weir: MessagePack records through io_uring, from pooled memory, without copies.
+ *
+ * Everything at once; each header below can be included alone. They stand in the order of their
+ * layers: each builds on those above it.
  */
 #ifndef WEIR_H
 #define WEIR_H
 
-#include "weir/base.h"
+#include <weir/base.h>
+#include <weir/view.h>
+#include <weir/pool.h>
+#include <weir/slice.h>
+#include <weir/arena.h>
+#include <weir/buf.h>
+#include <weir/wire.h>
+#include <weir/pack.h>
+#include <weir/unpack.h>
+#include <weir/stream.h>
+#include <weir/ring.h>
+#include <weir/file.h>
+#include <weir/sock.h>
+#include <weir/conn.h>
+#include <weir/rpc.h>
 
-#endif
+#endif /* WEIR_H */

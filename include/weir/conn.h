@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * conn: a connection that speaks whole MessagePack messages.
+ *
+ * Received bytes are cut into messages, each handed to a function as a slice of the block it was
+ * received into. Replies are packed into the connection's own buffer and leave in one vectored
+ * send at the end of the turn.
+ *
+ *     static void on_message(struct weir_conn *conn, const struct weir_slice *message)
+ *     {
+ *         struct weir_packer p;
+ *         weir_pack_begin(&p, weir_conn_out(conn), 0);
+ *         weir_pack_raw(&p, message->view);                  // an echo
+ *         if (weir_pack_end(&p, NULL) == 0)
+ *             weir_conn_flush(conn);
+ *     }
+ *
+ *     static const struct weir_conn_handlers handlers = {on_message, NULL, on_closed};
+ *     int rc = weir_conn_init(&conn, ring, fd, &handlers, NULL, user);
+ *
+ * Lifetime     The struct is the caller's; from init until closed() was called it must stay where
+ *              it is. closed() is called once, by the ring, when the kernel holds nothing of the
+ *              connection any more and the descriptor is closed; it may free the struct. Close
+ *              connections before their ring: weir_conn_abort() each, then run until closed().
+ * Order        Messages are handed out in order of arrival, never two at once. What is packed
+ *              leaves in order; one send is in flight at a time; short sends are continued.
+ * Bounds       A message above limits.bytes closes the connection. A peer that does not read:
+ *              above out_high_bytes no further message is handed out until half of it has left;
+ *              at out_limit_bytes packing fails with -ENOBUFS.
+ * Threads      the ring's.
+ */
+#ifndef WEIR_CONN_H
+#define WEIR_CONN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include <weir/base.h>
+#include <weir/buf.h>
+#include <weir/ring.h>
+#include <weir/slice.h>
+#include <weir/stream.h>
+#include <weir/unpack.h>
+
+WEIR_BEGIN_DECLS
+
+struct weir_conn;
+
+/** What a connection tells its owner. */
+struct weir_conn_handlers {
+    /** A message. It is valid during the call; weir_slice_hold() keeps it. Not NULL. */
+    void (*message)(struct weir_conn *conn, const struct weir_slice *message);
+    /**
+     * The peer will send no more, and every message has been handed out. Answers may still be
+     * packed; weir_conn_finish() when there are none left to come. NULL: that is done at once.
+     */
+    void (*ended)(struct weir_conn *conn);
+    /**
+     * The connection is closed and its memory is the owner's again. Not NULL.
+     *
+     * @why      error 0: both sides ended in good order. Otherwise a negative errno with a reason;
+     *           for malformed input -EBADMSG, -EMSGSIZE or, cut within a message, -EAGAIN, with the
+     *           offset in the received bytes. -ECANCELED: weir_conn_abort().
+     */
+    void (*closed)(struct weir_conn *conn, const struct weir_fault *why);
+};
+
+/** How a connection behaves. Zeroed: the defaults. */
+struct weir_conn_options {
+    struct weir_limits limits; /**< of each message, see weir_stream_init() */
+    size_t out_high_bytes;     /**< waiting to leave, above which reading pauses; 0: 1 MiB */
+    size_t out_limit_bytes;    /**< most that may wait to leave; 0: 64 MiB */
+    uint32_t linger_ms;        /**< see weir_conn_finish(); 0: 1000 */
+};
+
+/** What a connection did. */
+struct weir_conn_stats {
+    struct weir_stream_stats in; /**< messages received */
+    uint64_t sent_bytes;
+    uint64_t sends;        /**< send requests */
+    uint64_t bytes_copied; /**< in all: gathered when received, moved or copied when packed */
+};
+
+#define WEIR_CONN_IOVECS 8
+
+/** The caller's storage for a connection. Fields are private but for user. */
+struct weir_conn {
+    void *user; /**< the caller's */
+    const struct weir_conn_handlers *handlers;
+    struct weir_ring *ring;
+    struct weir_op receive;
+    struct weir_op send;
+    struct weir_op linger;
+    struct weir_task turn; /* flushes, resumes, closes at the end of a turn */
+    struct weir_stream stream;
+    struct weir_buf out;
+    struct weir_buf backlog; /* received while paused */
+    struct iovec iov[WEIR_CONN_IOVECS];
+    struct weir_block *iov_blocks[WEIR_CONN_IOVECS];
+    size_t out_high_bytes;
+    struct weir_fault why;
+    struct weir_conn_stats stats; /* in and bytes_copied: once closed */
+    int fd;
+    uint32_t linger_ms;
+    uint8_t state;
+    uint8_t paused;  /* why no message is handed out */
+    bool peer_ended; /* the peer will send no more */
+    bool told_ended; /* and the owner knows */
+    bool pumping;    /* within the loop that hands messages out */
+};
+
+/**
+ * Take over a connected stream socket and start to receive.
+ *
+ * @conn      the caller's storage, any content
+ * @fd        connected; closed by the connection. Stays the caller's when init fails.
+ * @handlers  must outlive the connection
+ * @options   NULL or zeroed: the defaults
+ * @user      kept in conn->user
+ * Returns    0; -ECANCELED the ring is being destroyed; -EINVAL the options.
+ * Cost       TCP: one setsockopt(2) for TCP_NODELAY.
+ */
+WEIR_API int weir_conn_init(struct weir_conn *conn, struct weir_ring *ring, int fd,
+                            const struct weir_conn_handlers *handlers,
+                            const struct weir_conn_options *options, void *user);
+
+/** The buffer to pack what is to be sent into; weir_conn_flush() sends it. Only append to it. */
+WEIR_INLINE struct weir_buf *weir_conn_out(struct weir_conn *conn);
+
+/** Send what was packed, at the end of this turn and then as fast as the peer takes it. */
+WEIR_API void weir_conn_flush(struct weir_conn *conn);
+
+/** Bytes packed and not yet sent. */
+WEIR_INLINE size_t weir_conn_pending_bytes(const struct weir_conn *conn);
+
+/** Hand out no more messages until weir_conn_resume(); what arrives is kept, then not read. */
+WEIR_API void weir_conn_pause(struct weir_conn *conn);
+
+/** Go on after weir_conn_pause(). Messages come at the end of this turn at the earliest. */
+WEIR_API void weir_conn_resume(struct weir_conn *conn);
+
+/**
+ * Close in good order: hand out no more messages, send what is packed, tell the peer that no more
+ * will come, wait for it to end too, then close.
+ *
+ * Whatever the peer still sends is dropped; it gets linger_ms for ending its side. Closing at once
+ * would reset a TCP connection on which something is unread, and the peer could lose the last
+ * bytes. May be called from every handler but closed(), and more than once.
+ */
+WEIR_API void weir_conn_finish(struct weir_conn *conn);
+
+/**
+ * Close now; what waits to be sent is lost.
+ *
+ * @error    a negative errno for closed(), 0 for -ECANCELED; the first one given counts
+ * @reason   a static line for closed(); NULL: a default
+ */
+WEIR_API void weir_conn_abort(struct weir_conn *conn, int error, const char *reason);
+
+/** Counters since init; also from within closed(). */
+WEIR_API struct weir_conn_stats weir_conn_stats(const struct weir_conn *conn);
+
+/* --- inline bodies ------------------------------------------------------------------------- */
+
+WEIR_INLINE struct weir_buf *weir_conn_out(struct weir_conn *conn)
+{
+    return &conn->out;
+}
+
+WEIR_INLINE size_t weir_conn_pending_bytes(const struct weir_conn *conn)
+{
+    return weir_buf_size(&conn->out);
+}
+
+WEIR_END_DECLS
+
+#endif /* WEIR_CONN_H */

@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * ring: requests to the kernel and their completions, over io_uring.
+ *
+ * A request is a struct weir_op embedded in the caller's own struct. Starting it hands it to the
+ * ring, its done function hands it back with the result. The ring allocates nothing per request.
+ * What can be started is declared in sock.h (accept, connect, receive, send) and file.h (read,
+ * write, sync, close); timeouts and cancelling are here.
+ *
+ *     static void tick(struct weir_op *op) { puts(op->result == 0 ? "tick" : "cancelled"); }
+ *
+ *     struct weir_ring *ring;
+ *     struct weir_op timer;
+ *     int rc = weir_ring_create(pool, NULL, &ring);
+ *     weir_op_init(&timer, tick, NULL);
+ *     weir_ring_timeout(ring, &timer, 1000000000);
+ *     while (weir_ring_active(ring) != 0)
+ *         weir_ring_run(ring, -1);
+ *     weir_ring_destroy(ring);
+ *
+ * Lifetime     From the start of a request to its last completion the ring holds a reference on
+ *              every block that the request names; the op itself, and iovecs and addresses given
+ *              with it, must stay where they are for as long. This holds through cancelling and
+ *              through weir_ring_destroy(), which waits for the kernel.
+ * Completions  A request completes once, from within weir_ring_run() or weir_ring_destroy(), never
+ *              from within the call that started it. Accept and receive complete many times:
+ *              while op->more is true the request stays started.
+ * Nesting      A done function may start, restart and cancel requests, its own op included once
+ *              more is false, and may free the op then. It must not call weir_ring_run().
+ * Threads      one: the thread that created the ring, which owns the pool as well.
+ * Errors       0 or a negative errno; in op->result the kernel's own. -EAGAIN is never returned by
+ *              a start: a request that finds the submission queue full waits for the next turn.
+ * Source       io_uring(7), io_uring_enter(2), io_uring_setup(2).
+ */
+#ifndef WEIR_RING_H
+#define WEIR_RING_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include <weir/base.h>
+#include <weir/pool.h>
+#include <weir/slice.h>
+
+WEIR_BEGIN_DECLS
+
+/** How a ring is made. Zeroed: the defaults. */
+struct weir_ring_options {
+    uint32_t entries; /**< submission queue, a power of two; 0: 256. Completions: 8 times that */
+    /** Blocks that are lent to the kernel for receiving, a power of two up to 32768; 0: 32 */
+    uint32_t receive_blocks;
+    uint32_t receive_block_bytes; /**< size of each; 0: 64 Ki if consumed by parts, else 16 Ki */
+    uint32_t without;             /**< WEIR_RING_... features not to be used */
+};
+
+/* What a ring can do here, see weir_ring_features(); also what to do without. */
+#define WEIR_RING_SINGLE_ISSUER (1u << 0)   /**< the kernel knows that one thread submits */
+#define WEIR_RING_DEFER_TASKRUN (1u << 1)   /**< completions are made when we ask for them */
+#define WEIR_RING_REGISTERED (1u << 2)      /**< the ring's own descriptor is registered */
+#define WEIR_RING_RECEIVE_BY_PARTS (1u << 3) /**< one receive block serves many receives */
+
+/** What a ring did. */
+struct weir_ring_stats {
+    uint64_t enters;           /**< io_uring_enter(2) calls: all system calls of the steady state */
+    uint64_t requests;         /**< handed to the kernel, cancels included */
+    uint64_t completions;      /**< completion queue entries handled */
+    uint64_t receives;         /**< of these, with received bytes */
+    uint64_t received_bytes;
+    uint64_t receive_starved;  /**< receives that found no receive block and were armed again */
+    uint64_t sent_bytes;
+    uint64_t blocks_lent;      /**< receive blocks in the kernel's hands now */
+    uint64_t active;           /**< requests started and not completed now */
+};
+
+struct weir_ring;
+
+/** Private: what an op does. */
+enum weir_op_kind {
+    WEIR_OP_NONE,
+    WEIR_OP_TIMEOUT,
+    WEIR_OP_ACCEPT,
+    WEIR_OP_CONNECT,
+    WEIR_OP_RECEIVE,
+    WEIR_OP_SEND,
+    WEIR_OP_SENDV,
+    WEIR_OP_READ,
+    WEIR_OP_WRITE,
+    WEIR_OP_WRITEV,
+    WEIR_OP_SYNC,
+    WEIR_OP_CLOSE
+};
+
+/** Private: where an op is. */
+enum weir_op_state {
+    WEIR_OP_IDLE,     /* the caller's */
+    WEIR_OP_WAITING,  /* started, not yet with the kernel */
+    WEIR_OP_IN_KERNEL /* until its last completion */
+};
+
+/** One request, in the caller's memory. Set up by weir_op_init(). */
+struct weir_op {
+    /** Called on each completion; NULL: none, look at weir_op_is_active() and result. */
+    void (*done)(struct weir_op *op);
+    void *user;                 /**< the caller's */
+    struct weir_slice received; /**< of a receive: the bytes; valid during done, hold to keep */
+    int result;                 /**< bytes, descriptor or 0; or a negative errno */
+    bool more;                  /**< more completions follow; the op is still the ring's */
+
+    /* private */
+    uint8_t kind;   /* enum weir_op_kind */
+    uint8_t state;  /* enum weir_op_state */
+    uint8_t cancel; /* 0; 1: to be cancelled as soon as possible; 2: the kernel was asked to */
+    bool starved;   /* a receive that waits for receive blocks */
+    int fd;
+    struct weir_ring *ring;
+    struct weir_op *next; /* list of started requests */
+    struct weir_op *prev;
+    struct weir_op *queue_next;          /* those that wait to be handed to the kernel */
+    struct weir_block *block;            /* held */
+    struct weir_block *const *blocks;    /* each held, the caller's array */
+    uint32_t block_count;
+    uint32_t flags;
+    union {
+        struct {
+            void *data;
+            size_t size;
+            uint64_t offset;
+        } io;
+        struct {
+            const struct iovec *iov;
+            uint64_t count;
+            uint64_t offset;
+        } iov;
+        struct msghdr msg;
+        struct {
+            const struct sockaddr *addr;
+            socklen_t size;
+        } addr;
+        struct {
+            int64_t seconds;
+            long long nanoseconds;
+        } time;
+    } args;
+};
+
+/** Something to run once at the end of the present turn, before requests go to the kernel. */
+struct weir_task {
+    void (*run)(struct weir_task *task);
+    void *user;             /**< the caller's */
+    struct weir_task *next; /* private; zero at first */
+    bool queued;            /* private; zero at first */
+};
+
+/**
+ * Make a ring over @pool for the calling thread.
+ *
+ * @pool     of the same thread; must outlive the ring. The ring's own structures and the blocks
+ *           for receiving come from it.
+ * @options  NULL or zeroed: the defaults
+ * @ret      written on success only
+ * Returns   0; -EINVAL options out of range; -ENOMEM, -ENOBUFS of the pool or the kernel's
+ *           RLIMIT_MEMLOCK; -ENOSYS, -EPERM io_uring is missing or not allowed here.
+ * Cost      some system calls and mappings; takes receive_blocks blocks.
+ */
+WEIR_API int weir_ring_create(struct weir_pool *pool, const struct weir_ring_options *options,
+                              struct weir_ring **ret);
+
+/**
+ * Cancel all requests, wait until the kernel has let go of every one, and free the ring.
+ *
+ * Each request's done function is called; what it starts completes with -ECANCELED.
+ *
+ * @ring     NULL is allowed and does nothing
+ */
+WEIR_API void weir_ring_destroy(struct weir_ring *ring);
+
+/** The pool that the ring was made over. */
+WEIR_API struct weir_pool *weir_ring_pool(const struct weir_ring *ring);
+
+/** What is on: a set of WEIR_RING_... bits. */
+WEIR_API uint32_t weir_ring_features(const struct weir_ring *ring);
+
+/** Requests that are started and not completed. */
+WEIR_API size_t weir_ring_active(const struct weir_ring *ring);
+
+/** Counters since the ring was made. Threads: the ring's. */
+WEIR_API struct weir_ring_stats weir_ring_stats(const struct weir_ring *ring);
+
+/**
+ * One turn: run tasks, hand requests to the kernel, wait for a completion, handle all there are.
+ *
+ * @timeout_ns  longest wait; 0 does not wait, -1 waits without bound
+ * Returns      the number of completions handled, 0 when the time is over or when there is nothing
+ *              to wait for; -EINTR a signal came (nothing is lost); another error of
+ *              io_uring_enter(2), after which requests keep their state.
+ */
+WEIR_API int weir_ring_run(struct weir_ring *ring, int64_t timeout_ns);
+
+/** Run @task at the end of this turn, once, however often it is deferred until then. */
+WEIR_API void weir_ring_defer(struct weir_ring *ring, struct weir_task *task);
+
+/** Forget a deferred task; does nothing if it is not queued. */
+WEIR_API void weir_ring_undefer(struct weir_ring *ring, struct weir_task *task);
+
+/**
+ * Set up an op in the caller's storage, any content. It can then be started, again and again.
+ *
+ * @done     called on each completion; may be NULL
+ * @user     kept in op->user
+ */
+WEIR_API void weir_op_init(struct weir_op *op, void (*done)(struct weir_op *op), void *user);
+
+/** Whether the op is the ring's: started and its last completion not yet handed out. */
+WEIR_INLINE bool weir_op_is_active(const struct weir_op *op);
+
+/**
+ * Ask for a request to end early.
+ *
+ * It completes all the same, later: with -ECANCELED, or with its own result if that was faster.
+ *
+ * Returns   0; -ENOENT the op is not active.
+ */
+WEIR_API int weir_op_cancel(struct weir_op *op);
+
+/**
+ * Start a timeout: result 0 when @delay_ns have passed, -ECANCELED when it was cancelled.
+ *
+ * @delay_ns  not negative (asserted); CLOCK_MONOTONIC
+ * Returns    0; -ECANCELED the ring is being destroyed: the op is still the caller's.
+ */
+WEIR_API int weir_ring_timeout(struct weir_ring *ring, struct weir_op *op, int64_t delay_ns);
+
+/* --- inline bodies ------------------------------------------------------------------------- */
+
+WEIR_INLINE bool weir_op_is_active(const struct weir_op *op)
+{
+    return op->state != WEIR_OP_IDLE;
+}
+
+WEIR_END_DECLS
+
+#endif /* WEIR_RING_H */

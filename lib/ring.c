@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: MIT */
+#include "ring_backend.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#include <weir/ring.h>
+
+/* How long a turn may wait while a receive has no blocks: nothing wakes us when blocks that other
+ * threads dropped come back to the pool. */
+#define STARVED_WAIT_NS 1000000
+
+/* --- lists --------------------------------------------------------------------------------- */
+
+static void active_link(struct weir_ring *ring, struct weir_op *op)
+{
+    op->prev = NULL;
+    op->next = ring->active;
+    if (op->next != NULL)
+        op->next->prev = op;
+    ring->active = op;
+    ring->active_count++;
+}
+
+static void active_unlink(struct weir_ring *ring, struct weir_op *op)
+{
+    assert(ring->active_count > 0);
+    if (op->prev != NULL)
+        op->prev->next = op->next;
+    else
+        ring->active = op->next;
+    if (op->next != NULL)
+        op->next->prev = op->prev;
+    ring->active_count--;
+}
+
+static void queue_append(struct weir_ring *ring, struct weir_op *op)
+{
+    op->queue_next = NULL;
+    if (ring->queue == NULL)
+        ring->queue = op;
+    else
+        ring->queue_last->queue_next = op;
+    ring->queue_last = op;
+    ring->starved_count += op->starved;
+}
+
+static struct weir_op *queue_take(struct weir_ring *ring)
+{
+    struct weir_op *op = ring->queue;
+    ring->queue = op->queue_next;
+    ring->starved_count -= op->starved;
+    return op;
+}
+
+/* --- the life of a request ------------------------------------------------------------------ */
+
+static void op_hold(struct weir_op *op)
+{
+    if (op->block != NULL)
+        weir_block_hold(op->block);
+    for (uint32_t i = 0; i < op->block_count; i++)
+        if (op->blocks[i] != NULL)
+            weir_block_hold(op->blocks[i]);
+}
+
+static void op_let_go(struct weir_op *op)
+{
+    weir_block_drop(op->block);
+    for (uint32_t i = 0; i < op->block_count; i++)
+        weir_block_drop(op->blocks[i]);
+    op->block = NULL;
+    op->blocks = NULL;
+    op->block_count = 0;
+}
+
+int weir__ring_start(struct weir_ring *ring, struct weir_op *op)
+{
+    assert(op->state == WEIR_OP_IDLE);
+    if (ring->closing)
+        return -ECANCELED;
+    op->ring = ring;
+    op->cancel = 0;
+    op->starved = false;
+    op->more = false;
+    op->result = 0;
+    op_hold(op);
+    active_link(ring, op);
+    if (ring->queue == NULL && ring->backend->hand(ring, op)) {
+        op->state = WEIR_OP_IN_KERNEL;
+    } else {
+        op->state = WEIR_OP_WAITING;
+        queue_append(ring, op);
+    }
+    return 0;
+}
+
+void weir__ring_requeue(struct weir_ring *ring, struct weir_op *op)
+{
+    assert(op->state == WEIR_OP_IN_KERNEL);
+    if (op->cancel == 1)
+        ring->cancels--;
+    op->state = WEIR_OP_WAITING;
+    queue_append(ring, op);
+}
+
+void weir__ring_complete(struct weir_ring *ring, struct weir_op *op, int result, bool more)
+{
+    assert(op->state != WEIR_OP_IDLE);
+    op->result = result;
+    op->more = more;
+    if (!more) {
+        if (op->cancel == 1 && op->state == WEIR_OP_IN_KERNEL)
+            ring->cancels--;
+        active_unlink(ring, op);
+        op_let_go(op);
+        op->state = WEIR_OP_IDLE;
+    }
+    if (op->done != NULL)
+        op->done(op);
+}
+
+void weir_op_init(struct weir_op *op, void (*done)(struct weir_op *op), void *user)
+{
+    memset(op, 0, sizeof *op);
+    op->done = done;
+    op->user = user;
+    op->fd = -1;
+}
+
+int weir_op_cancel(struct weir_op *op)
+{
+    if (op->state == WEIR_OP_IDLE)
+        return -ENOENT;
+    if (op->cancel != 0)
+        return 0;
+    op->cancel = 1;
+    if (op->state == WEIR_OP_IN_KERNEL) {
+        if (op->ring->backend->cancel(op->ring, op))
+            op->cancel = 2;
+        else
+            op->ring->cancels++;
+    }
+    return 0;
+}
+
+int weir_ring_timeout(struct weir_ring *ring, struct weir_op *op, int64_t delay_ns)
+{
+    assert(delay_ns >= 0);
+    weir__op_set(op, WEIR_OP_TIMEOUT, -1);
+    op->args.time.seconds = delay_ns / 1000000000;
+    op->args.time.nanoseconds = delay_ns % 1000000000;
+    return weir__ring_start(ring, op);
+}
+
+/* --- a turn ---------------------------------------------------------------------------------- */
+
+/* Ask for the cancels that found no room before. */
+static void send_cancels(struct weir_ring *ring)
+{
+    for (struct weir_op *op = ring->active; op != NULL && ring->cancels != 0; op = op->next) {
+        if (op->cancel != 1 || op->state != WEIR_OP_IN_KERNEL)
+            continue;
+        if (!ring->backend->cancel(ring, op))
+            return;
+        op->cancel = 2;
+        ring->cancels--;
+    }
+}
+
+/* Hand waiting requests over, in order; those that have been cancelled complete here. */
+static int hand_queue(struct weir_ring *ring)
+{
+    int completed = 0;
+    bool blocks = ring->backend->refill(ring);
+    struct weir_op *last = ring->queue_last;
+    for (bool more = ring->queue != NULL; more;) {
+        struct weir_op *op = queue_take(ring);
+        more = op != last;
+        if (op->cancel != 0) {
+            completed++;
+            weir__ring_complete(ring, op, -ECANCELED, false);
+            continue;
+        }
+        if (op->starved && blocks)
+            op->starved = false;
+        if (op->starved || !ring->backend->hand(ring, op)) {
+            queue_append(ring, op);
+            continue;
+        }
+        op->state = WEIR_OP_IN_KERNEL;
+    }
+    return completed;
+}
+
+/* Run what is deferred now; what that defers in turn runs the next time. */
+static void run_tasks(struct weir_ring *ring)
+{
+    for (size_t left = ring->task_count; left != 0 && ring->tasks != NULL; left--) {
+        struct weir_task *task = ring->tasks;
+        weir_ring_undefer(ring, task);
+        task->run(task);
+    }
+}
+
+static int turn(struct weir_ring *ring, int64_t timeout_ns)
+{
+    run_tasks(ring);
+    if (ring->cancels != 0)
+        send_cancels(ring);
+    int handled = hand_queue(ring);
+    if (ring->active_count == 0 && ring->tasks == NULL)
+        return handled;
+    if (handled != 0 || ring->tasks != NULL)
+        timeout_ns = 0;
+    else if (ring->queue != NULL && (timeout_ns < 0 || timeout_ns > STARVED_WAIT_NS))
+        timeout_ns = STARVED_WAIT_NS;
+    int rc = ring->backend->wait(ring, timeout_ns);
+    handled += ring->backend->drain(ring);
+    run_tasks(ring);
+    return handled == 0 && rc < 0 ? rc : handled;
+}
+
+int weir_ring_run(struct weir_ring *ring, int64_t timeout_ns)
+{
+    assert(!ring->running);
+    ring->running = true;
+    int rc = turn(ring, timeout_ns);
+    ring->running = false;
+    return rc;
+}
+
+void weir_ring_defer(struct weir_ring *ring, struct weir_task *task)
+{
+    if (task->queued)
+        return;
+    task->queued = true;
+    task->next = NULL;
+    if (ring->tasks == NULL)
+        ring->tasks = task;
+    else
+        ring->tasks_last->next = task;
+    ring->tasks_last = task;
+    ring->task_count++;
+}
+
+void weir_ring_undefer(struct weir_ring *ring, struct weir_task *task)
+{
+    struct weir_task *before = NULL;
+    if (!task->queued)
+        return;
+    for (struct weir_task *at = ring->tasks; at != task; at = at->next)
+        before = at;
+    if (before != NULL)
+        before->next = task->next;
+    else
+        ring->tasks = task->next;
+    if (ring->tasks_last == task)
+        ring->tasks_last = before;
+    task->next = NULL;
+    task->queued = false;
+    ring->task_count--;
+}
+
+/* --- the ring itself -------------------------------------------------------------------------- */
+
+int weir_ring_create(struct weir_pool *pool, const struct weir_ring_options *options,
+                     struct weir_ring **ret)
+{
+    static const struct weir_ring_options defaults;
+    struct weir_block *home;
+    if (options == NULL)
+        options = &defaults;
+    int rc = weir_pool_alloc(pool, sizeof(struct weir_ring), &home);
+    if (rc != 0)
+        return rc;
+    struct weir_ring *ring = (struct weir_ring *)(void *)home->data;
+    memset(ring, 0, sizeof *ring);
+    ring->pool = pool;
+    ring->home = home;
+    ring->backend = &weir__backend_uring;
+    rc = ring->backend->open(ring, options);
+    if (rc != 0) {
+        weir_block_drop(home);
+        return rc;
+    }
+    *ret = ring;
+    return 0;
+}
+
+void weir_ring_destroy(struct weir_ring *ring)
+{
+    if (ring == NULL)
+        return;
+    assert(!ring->running);
+    ring->closing = true;
+    do {
+        for (struct weir_op *op = ring->active; op != NULL; op = op->next)
+            weir_op_cancel(op);
+        /* An error here cannot end the wait: the kernel still holds our blocks. */
+        weir_ring_run(ring, ring->active_count != 0 ? 100000000 : 0);
+    } while (ring->active_count != 0 || ring->tasks != NULL);
+    ring->backend->close(ring);
+    weir_block_drop(ring->home);
+}
+
+struct weir_pool *weir_ring_pool(const struct weir_ring *ring)
+{
+    return ring->pool;
+}
+
+uint32_t weir_ring_features(const struct weir_ring *ring)
+{
+    return ring->features;
+}
+
+size_t weir_ring_active(const struct weir_ring *ring)
+{
+    return ring->active_count;
+}
+
+struct weir_ring_stats weir_ring_stats(const struct weir_ring *ring)
+{
+    struct weir_ring_stats stats = ring->stats;
+    stats.active = ring->active_count;
+    return stats;
+}

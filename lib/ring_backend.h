@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The seam between the ring, which keeps the list of started requests and what they hold, and the
+ * backend, which brings them to the kernel and their completions back.
+ *
+ * Who does what: ring.c owns an op's state, its place in the lists and the references on blocks.
+ * A backend calls weir__ring_complete() once per completion, and weir__ring_requeue() where a
+ * request that completes many times has to be handed to the kernel anew.
+ */
+#ifndef WEIR_RING_BACKEND_H
+#define WEIR_RING_BACKEND_H
+
+#include <assert.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <weir/pool.h>
+#include <weir/ring.h>
+
+struct weir__backend {
+    /* Set ring->backend_state and ring->features up. 0 or a negative errno, nothing kept. */
+    int (*open)(struct weir_ring *ring, const struct weir_ring_options *options);
+    /* Free it. No request is in the kernel any more. */
+    void (*close)(struct weir_ring *ring);
+    /* Hand one request over. False: not now, it stays in the queue. */
+    bool (*hand)(struct weir_ring *ring, struct weir_op *op);
+    /* Ask the kernel to end a request that it has. False: not now, ask again next turn. */
+    bool (*cancel)(struct weir_ring *ring, struct weir_op *op);
+    /* Before requests are handed over: lend receive blocks again. True: starved ones may go on. */
+    bool (*refill)(struct weir_ring *ring);
+    /* Hand everything to the kernel and wait for a completion. 0 or a negative errno. */
+    int (*wait)(struct weir_ring *ring, int64_t timeout_ns);
+    /* Handle the completions that are there; their number. */
+    int (*drain)(struct weir_ring *ring);
+};
+
+struct weir_ring {
+    struct weir_pool *pool;
+    struct weir_block *home; /* the block that this struct lies in */
+    const struct weir__backend *backend;
+    void *backend_state;
+    uint32_t features;
+    bool running; /* within weir_ring_run() */
+    bool closing; /* within weir_ring_destroy(): nothing is started any more */
+
+    struct weir_op *active; /* all started requests */
+    size_t active_count;
+    struct weir_op *queue; /* those in state WAITING, first to last */
+    struct weir_op *queue_last;
+    size_t starved_count; /* of these, receives without blocks */
+    size_t cancels;       /* requests in the kernel with cancel == 1 */
+
+    struct weir_task *tasks; /* deferred, first to last */
+    struct weir_task *tasks_last;
+    size_t task_count;
+
+    struct weir_ring_stats stats;
+};
+
+extern const struct weir__backend weir__backend_uring;
+
+/*
+ * Hand a completion to the owner of @op. Without @more the op is the owner's again, and what it
+ * held is let go, before its done function runs; afterwards it must not be touched.
+ */
+void weir__ring_complete(struct weir_ring *ring, struct weir_op *op, int result, bool more);
+
+/* Put a request that is still started back into the queue, to be handed over in the next turn. */
+void weir__ring_requeue(struct weir_ring *ring, struct weir_op *op);
+
+/*
+ * Start a request whose kind, fd and args are set; blocks to hold in op->block or op->blocks.
+ * Takes the references. 0, or -ECANCELED while the ring is closing, nothing taken.
+ */
+int weir__ring_start(struct weir_ring *ring, struct weir_op *op);
+
+/* Make an idle op a request of @kind on @fd that holds nothing yet. */
+static inline void weir__op_set(struct weir_op *op, enum weir_op_kind kind, int fd)
+{
+    assert(op->state == WEIR_OP_IDLE);
+    op->kind = (uint8_t)kind;
+    op->fd = fd;
+    op->flags = 0;
+    op->block = NULL;
+    op->blocks = NULL;
+    op->block_count = 0;
+}
+
+#endif /* WEIR_RING_BACKEND_H */

@@ -1,0 +1,465 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The io_uring backend.
+ *
+ * Receives are multishot and take their memory from a ring of provided buffers, which are pool
+ * blocks lent to the kernel. Where the kernel can, a block serves many receives ("by parts",
+ * IOU_PBUF_RING_INC); each receive then holds a reference on it.
+ */
+#include "ring_backend.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <liburing.h>
+#include <limits.h>
+#include <string.h>
+
+#include "uring_compat.h"
+
+#define BUFFER_GROUP 0
+#define DRAIN_BATCH 64
+#define TRANSFER_MAX 0x7ffff000u /* MAX_RW_COUNT: what one read or write moves at most, read(2) */
+
+/* A block lent to the kernel, by buffer id. */
+struct lent {
+    struct weir_block *block; /* NULL: the id has no block at present */
+    size_t offset;            /* where the next receive goes */
+};
+
+struct uring {
+    struct io_uring uring;
+    struct weir_block *home;
+    struct weir_block *buffers_home; /* memory of buffers */
+    struct weir_block *lent_home;    /* memory of lent and missing */
+    struct io_uring_buf_ring *buffers;
+    struct lent *lent;
+    uint16_t *missing; /* ids without a block, a stack */
+    uint32_t missing_count;
+    uint32_t lent_count; /* ids in all */
+    uint32_t lent_bytes; /* size of each buffer */
+    bool by_parts;
+};
+
+static struct uring *state(const struct weir_ring *ring)
+{
+    return (struct uring *)ring->backend_state;
+}
+
+/* --- receive blocks ----------------------------------------------------------------------------- */
+
+/* Give @id to the kernel with the block that it has. */
+static void offer(struct uring *u, uint16_t id)
+{
+    struct lent *lent = &u->lent[id];
+    lent->offset = 0;
+    io_uring_buf_ring_add(u->buffers, lent->block->data, u->lent_bytes, id,
+                          io_uring_buf_ring_mask(u->lent_count), 0);
+    io_uring_buf_ring_advance(u->buffers, 1);
+}
+
+/* The kernel is done with @id: offer the same block again if nobody holds it, else a fresh one. */
+static void recycle(struct weir_ring *ring, uint16_t id)
+{
+    struct uring *u = state(ring);
+    struct lent *lent = &u->lent[id];
+    if (!weir_block_is_exclusive(lent->block)) {
+        struct weir_block *fresh = NULL;
+        int rc = weir_pool_alloc(ring->pool, u->lent_bytes, &fresh);
+        weir_block_drop(lent->block);
+        lent->block = fresh;
+        if (rc != 0) {
+            u->missing[u->missing_count++] = id;
+            ring->stats.blocks_lent--;
+            return;
+        }
+    }
+    offer(u, id);
+}
+
+static bool uring_refill(struct weir_ring *ring)
+{
+    struct uring *u = state(ring);
+    while (u->missing_count != 0) {
+        uint16_t id = u->missing[u->missing_count - 1];
+        if (weir_pool_alloc(ring->pool, u->lent_bytes, &u->lent[id].block) != 0)
+            break;
+        u->missing_count--;
+        ring->stats.blocks_lent++;
+        offer(u, id);
+    }
+    /* Arming a receive on a nearly empty buffer ring fails at once, over and over. */
+    uint32_t enough = u->lent_count / 4 > 0 ? u->lent_count / 4 : 1;
+    return u->lent_count - u->missing_count >= enough;
+}
+
+/* The buffer ring's memory must be page-aligned, whatever the pool's classes are. */
+static int alloc_pages(struct weir_pool *pool, size_t size, struct weir_block **ret, void **memory)
+{
+    const size_t page = 4096;
+    int rc = weir_pool_alloc(pool, size + page, ret);
+    if (rc == 0)
+        *memory = (*ret)->data + (-(uintptr_t)(*ret)->data & (page - 1));
+    return rc;
+}
+
+static int register_buffers(struct uring *u)
+{
+    struct weir__buf_reg reg;
+    memset(&reg, 0, sizeof reg);
+    reg.ring_addr = (uint64_t)(uintptr_t)u->buffers;
+    reg.ring_entries = u->lent_count;
+    reg.bgid = BUFFER_GROUP;
+    reg.flags = u->by_parts ? WEIR__PBUF_RING_INC : 0;
+    return io_uring_register((unsigned)u->uring.ring_fd, IORING_REGISTER_PBUF_RING, &reg, 1);
+}
+
+static void close_receive(struct uring *u)
+{
+    for (uint32_t i = 0; u->lent != NULL && i < u->lent_count; i++)
+        weir_block_drop(u->lent[i].block);
+    weir_block_drop(u->lent_home);
+    weir_block_drop(u->buffers_home);
+}
+
+static int open_receive(struct weir_ring *ring, const struct weir_ring_options *options)
+{
+    struct uring *u = state(ring);
+    void *memory;
+    u->lent_count = options->receive_blocks != 0 ? options->receive_blocks : 32;
+    size_t ring_bytes = u->lent_count * sizeof(struct io_uring_buf);
+    size_t lent_bytes = u->lent_count * (sizeof(struct lent) + sizeof(uint16_t));
+    int rc = alloc_pages(ring->pool, ring_bytes, &u->buffers_home, &memory);
+    if (rc != 0)
+        return rc;
+    memset(memory, 0, ring_bytes);
+    u->buffers = (struct io_uring_buf_ring *)memory;
+    rc = weir_pool_alloc(ring->pool, lent_bytes, &u->lent_home);
+    if (rc != 0)
+        return rc;
+    memset(u->lent_home->data, 0, lent_bytes);
+    u->lent = (struct lent *)(void *)u->lent_home->data;
+    u->missing = (uint16_t *)(void *)(u->lent + u->lent_count);
+
+    u->by_parts = (options->without & WEIR_RING_RECEIVE_BY_PARTS) == 0;
+    rc = register_buffers(u);
+    if (rc == -EINVAL && u->by_parts) {
+        u->by_parts = false;
+        rc = register_buffers(u);
+    }
+    if (rc != 0)
+        return rc;
+    if (u->by_parts)
+        ring->features |= WEIR_RING_RECEIVE_BY_PARTS;
+    u->lent_bytes = options->receive_block_bytes;
+    if (u->lent_bytes == 0)
+        u->lent_bytes = u->by_parts ? 65536 : 16384;
+    for (uint32_t i = 0; i < u->lent_count; i++) {
+        rc = weir_pool_alloc(ring->pool, u->lent_bytes, &u->lent[i].block);
+        if (rc != 0)
+            return rc;
+        offer(u, (uint16_t)i);
+        ring->stats.blocks_lent++;
+    }
+    return 0;
+}
+
+/* --- set-up --------------------------------------------------------------------------------------- */
+
+static bool options_are_valid(const struct weir_ring_options *options)
+{
+    uint32_t entries = options->entries;
+    uint32_t blocks = options->receive_blocks;
+    return (entries == 0 || (weir_is_pow2(entries) && entries <= 32768)) &&
+           (blocks == 0 || (weir_is_pow2(blocks) && blocks <= 32768)) &&
+           options->receive_block_bytes <= (1u << 30);
+}
+
+/* Make the ring with the best flags that the kernel takes. */
+static int setup(struct uring *u, const struct weir_ring_options *options, uint32_t *features)
+{
+    uint32_t entries = options->entries != 0 ? options->entries : 256;
+    uint32_t wanted = (WEIR_RING_SINGLE_ISSUER | WEIR_RING_DEFER_TASKRUN) & ~options->without;
+    if ((wanted & WEIR_RING_SINGLE_ISSUER) == 0)
+        wanted = 0; /* deferred task work needs the single issuer */
+    for (;;) {
+        struct io_uring_params params;
+        memset(&params, 0, sizeof params);
+        params.flags = IORING_SETUP_CLAMP | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CQSIZE;
+        params.cq_entries = 8 * entries;
+        if (wanted & WEIR_RING_SINGLE_ISSUER)
+            params.flags |= IORING_SETUP_SINGLE_ISSUER;
+        if (wanted & WEIR_RING_DEFER_TASKRUN)
+            params.flags |= IORING_SETUP_DEFER_TASKRUN;
+        int rc = io_uring_queue_init_params(entries, &u->uring, &params);
+        if (rc == 0)
+            break;
+        if (rc != -EINVAL || wanted == 0)
+            return rc;
+        /* Kernel 6.0 knows the single issuer alone. */
+        wanted = wanted & WEIR_RING_DEFER_TASKRUN ? WEIR_RING_SINGLE_ISSUER : 0;
+    }
+    *features = wanted;
+    if ((options->without & WEIR_RING_REGISTERED) == 0 &&
+        io_uring_register_ring_fd(&u->uring) == 1)
+        *features |= WEIR_RING_REGISTERED;
+    return 0;
+}
+
+static int uring_open(struct weir_ring *ring, const struct weir_ring_options *options)
+{
+    struct weir_block *home;
+    if (!options_are_valid(options))
+        return -EINVAL;
+    int rc = weir_pool_alloc(ring->pool, sizeof(struct uring), &home);
+    if (rc != 0)
+        return rc;
+    struct uring *u = (struct uring *)(void *)home->data;
+    memset(u, 0, sizeof *u);
+    u->home = home;
+    rc = setup(u, options, &ring->features);
+    if (rc != 0) {
+        weir_block_drop(home);
+        return rc;
+    }
+    ring->backend_state = u;
+    rc = open_receive(ring, options);
+    if (rc != 0) {
+        io_uring_queue_exit(&u->uring);
+        close_receive(u);
+        weir_block_drop(home);
+    }
+    return rc;
+}
+
+static void uring_close(struct weir_ring *ring)
+{
+    struct uring *u = state(ring);
+    /* Freeing a ring ends in the background; taking the buffers out first ends it for them. */
+    io_uring_unregister_buf_ring(&u->uring, BUFFER_GROUP);
+    io_uring_queue_exit(&u->uring);
+    close_receive(u);
+    weir_block_drop(u->home);
+}
+
+/* --- submission ------------------------------------------------------------------------------------ */
+
+static struct io_uring_sqe *get_entry(struct weir_ring *ring)
+{
+    struct uring *u = state(ring);
+    struct io_uring_sqe *sqe = io_uring_get_sqe(&u->uring);
+    if (sqe == NULL) {
+        /* Whatever this returns, entries that the kernel did not take are still in the queue. */
+        ring->stats.enters++;
+        io_uring_submit(&u->uring);
+        sqe = io_uring_get_sqe(&u->uring);
+    }
+    if (sqe != NULL)
+        ring->stats.requests++;
+    return sqe;
+}
+
+static unsigned transfer_size(size_t size)
+{
+    return (unsigned)(size < TRANSFER_MAX ? size : TRANSFER_MAX);
+}
+
+static void fill(struct io_uring_sqe *sqe, struct weir_op *op)
+{
+    switch ((enum weir_op_kind)op->kind) {
+    case WEIR_OP_TIMEOUT:
+        io_uring_prep_timeout(sqe, (struct __kernel_timespec *)(void *)&op->args.time, 0, 0);
+        break;
+    case WEIR_OP_ACCEPT:
+        io_uring_prep_multishot_accept(sqe, op->fd, NULL, NULL, SOCK_CLOEXEC);
+        break;
+    case WEIR_OP_CONNECT:
+        io_uring_prep_connect(sqe, op->fd, op->args.addr.addr, op->args.addr.size);
+        break;
+    case WEIR_OP_RECEIVE:
+        io_uring_prep_recv_multishot(sqe, op->fd, NULL, 0, 0);
+        sqe->flags |= IOSQE_BUFFER_SELECT;
+        sqe->buf_group = BUFFER_GROUP;
+        break;
+    case WEIR_OP_SEND:
+        io_uring_prep_send(sqe, op->fd, op->args.io.data, transfer_size(op->args.io.size),
+                           MSG_WAITALL | MSG_NOSIGNAL);
+        break;
+    case WEIR_OP_SENDV:
+        io_uring_prep_sendmsg(sqe, op->fd, &op->args.msg, MSG_WAITALL | MSG_NOSIGNAL);
+        break;
+    case WEIR_OP_READ:
+        io_uring_prep_read(sqe, op->fd, op->args.io.data, transfer_size(op->args.io.size),
+                           op->args.io.offset);
+        break;
+    case WEIR_OP_WRITE:
+        io_uring_prep_write(sqe, op->fd, op->args.io.data, transfer_size(op->args.io.size),
+                            op->args.io.offset);
+        break;
+    case WEIR_OP_WRITEV:
+        io_uring_prep_writev(sqe, op->fd, op->args.iov.iov, (unsigned)op->args.iov.count,
+                             op->args.iov.offset);
+        break;
+    case WEIR_OP_SYNC:
+        io_uring_prep_fsync(sqe, op->fd, op->flags != 0 ? IORING_FSYNC_DATASYNC : 0);
+        break;
+    case WEIR_OP_CLOSE:
+        io_uring_prep_close(sqe, op->fd);
+        break;
+    case WEIR_OP_NONE:
+        assert(false);
+        io_uring_prep_nop(sqe);
+        break;
+    }
+    io_uring_sqe_set_data(sqe, op);
+}
+
+static bool uring_hand(struct weir_ring *ring, struct weir_op *op)
+{
+    struct io_uring_sqe *sqe = get_entry(ring);
+    if (sqe == NULL)
+        return false;
+    fill(sqe, op);
+    return true;
+}
+
+static bool uring_cancel(struct weir_ring *ring, struct weir_op *op)
+{
+    struct io_uring_sqe *sqe = get_entry(ring);
+    if (sqe == NULL)
+        return false;
+    /* Entries are carried out in order, so this cannot hit a later request at the same address. */
+    io_uring_prep_cancel(sqe, op, 0);
+    sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
+    io_uring_sqe_set_data(sqe, NULL);
+    return true;
+}
+
+/* Returns 0 where nothing was lost and the next turn simply tries again. */
+static int wait_result(int rc)
+{
+    return rc >= 0 || rc == -ETIME || rc == -EAGAIN || rc == -EBUSY ? 0 : rc;
+}
+
+static int uring_wait(struct weir_ring *ring, int64_t timeout_ns)
+{
+    struct uring *u = state(ring);
+    struct io_uring_cqe *cqe;
+    if (io_uring_cq_ready(&u->uring) != 0) {
+        if (io_uring_sq_ready(&u->uring) == 0)
+            return 0;
+        timeout_ns = 0;
+    }
+    ring->stats.enters++;
+    if (timeout_ns == 0)
+        return wait_result(io_uring_submit_and_get_events(&u->uring));
+    if (timeout_ns < 0)
+        return wait_result(io_uring_submit_and_wait(&u->uring, 1));
+    struct __kernel_timespec time = {timeout_ns / 1000000000, timeout_ns % 1000000000};
+    return wait_result(io_uring_submit_and_wait_timeout(&u->uring, &cqe, 1, &time, NULL));
+}
+
+/* --- completion ------------------------------------------------------------------------------------- */
+
+/* Hand out what a receive brought, then see to its block. */
+static void complete_receive(struct weir_ring *ring, struct weir_op *op, int result,
+                             uint32_t flags)
+{
+    struct uring *u = state(ring);
+    bool more = (flags & IORING_CQE_F_MORE) != 0;
+    bool has_block = (flags & IORING_CQE_F_BUFFER) != 0;
+    uint16_t id = (uint16_t)(flags >> IORING_CQE_BUFFER_SHIFT);
+    bool block_done = has_block && !(u->by_parts && (flags & WEIR__CQE_F_BUF_MORE));
+
+    if (result > 0) {
+        struct lent *lent = &u->lent[id];
+        assert(has_block && lent->block != NULL);
+        struct weir_view bytes = weir_view_of(lent->block->data + lent->offset, (size_t)result);
+        struct weir_slice received = weir_slice_adopt(bytes, weir_block_hold(lent->block));
+        lent->offset += (size_t)result;
+        ring->stats.receives++;
+        ring->stats.received_bytes += (uint64_t)result;
+        /* The end of a multishot is no end of the receive: it is armed again. */
+        op->received = received;
+        weir__ring_complete(ring, op, result, true);
+        memset(&op->received, 0, sizeof op->received);
+        weir_slice_drop(&received);
+        if (!more)
+            weir__ring_requeue(ring, op);
+    } else if (result == -ENOBUFS && !more) {
+        ring->stats.receive_starved++;
+        op->starved = true;
+        weir__ring_requeue(ring, op);
+    } else {
+        weir__ring_complete(ring, op, result, more);
+    }
+    if (block_done)
+        recycle(ring, id);
+}
+
+static void complete_accept(struct weir_ring *ring, struct weir_op *op, int result, uint32_t flags)
+{
+    bool more = (flags & IORING_CQE_F_MORE) != 0;
+    if (result >= 0) {
+        weir__ring_complete(ring, op, result, true);
+        if (!more)
+            weir__ring_requeue(ring, op);
+    } else if (result == -ECONNABORTED && !more) {
+        weir__ring_requeue(ring, op); /* a peer that left while it waited */
+    } else {
+        weir__ring_complete(ring, op, result, more);
+    }
+}
+
+static void complete(struct weir_ring *ring, const struct io_uring_cqe *cqe)
+{
+    struct weir_op *op = io_uring_cqe_get_data(cqe);
+    if (op == NULL)
+        return; /* a cancel that found nothing to cancel */
+    switch ((enum weir_op_kind)op->kind) {
+    case WEIR_OP_RECEIVE:
+        complete_receive(ring, op, cqe->res, cqe->flags);
+        break;
+    case WEIR_OP_ACCEPT:
+        complete_accept(ring, op, cqe->res, cqe->flags);
+        break;
+    case WEIR_OP_TIMEOUT:
+        weir__ring_complete(ring, op, cqe->res == -ETIME ? 0 : cqe->res, false);
+        break;
+    case WEIR_OP_SEND:
+    case WEIR_OP_SENDV:
+        if (cqe->res > 0)
+            ring->stats.sent_bytes += (uint64_t)cqe->res;
+        weir__ring_complete(ring, op, cqe->res, false);
+        break;
+    default:
+        weir__ring_complete(ring, op, cqe->res, false);
+        break;
+    }
+}
+
+static int uring_drain(struct weir_ring *ring)
+{
+    struct uring *u = state(ring);
+    struct io_uring_cqe *cqes[DRAIN_BATCH];
+    int handled = 0;
+    unsigned count;
+    do {
+        count = io_uring_peek_batch_cqe(&u->uring, cqes, DRAIN_BATCH);
+        for (unsigned i = 0; i < count; i++)
+            complete(ring, cqes[i]);
+        io_uring_cq_advance(&u->uring, count);
+        ring->stats.completions += count;
+        handled += (int)count;
+    } while (count == DRAIN_BATCH);
+    return handled;
+}
+
+const struct weir__backend weir__backend_uring = {
+    .open = uring_open,
+    .close = uring_close,
+    .hand = uring_hand,
+    .cancel = uring_cancel,
+    .refill = uring_refill,
+    .wait = uring_wait,
+    .drain = uring_drain,
+};

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Constants of io_uring that kernels have and liburing 2.3's headers lack: the one place for them.
+ * Values from the kernel's include/uapi/linux/io_uring.h.
+ */
+#ifndef WEIR_URING_COMPAT_H
+#define WEIR_URING_COMPAT_H
+
+#include <stdint.h>
+
+/* Kernel 6.12: receives take a provided buffer bit by bit. */
+#define WEIR__PBUF_RING_INC 2u   /* IOU_PBUF_RING_INC, in the registration's flags */
+#define WEIR__CQE_F_BUF_MORE 16u /* IORING_CQE_F_BUF_MORE: the buffer is not used up */
+
+/* struct io_uring_buf_reg with the flags field that liburing 2.3 still calls pad. */
+struct weir__buf_reg {
+    uint64_t ring_addr;
+    uint32_t ring_entries;
+    uint16_t bgid;
+    uint16_t flags;
+    uint64_t reserved[3];
+};
+
+#endif /* WEIR_URING_COMPAT_H */
