@@ -77,7 +77,8 @@ static void *mmap_obtain(void *context, size_t size_bytes, size_t align_bytes)
     if (align_bytes > page_bytes &&
         weir_add_overflows(size_bytes, align_bytes - page_bytes, &mapped_bytes))
         return NULL;
-    void *memory = mmap(NULL, mapped_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *memory =
+        mmap(NULL, mapped_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED)
         return NULL;
     if (align_bytes <= page_bytes)
@@ -317,6 +318,11 @@ static struct weir__large *cache_take(struct weir_pool *pool, size_t bytes)
     return best;
 }
 
+static size_t desks_chunk_bytes(const struct weir_pool *pool)
+{
+    return DESKS_CHUNK_BYTES > pool->page_bytes ? DESKS_CHUNK_BYTES : pool->page_bytes;
+}
+
 static int desk_take(struct weir_pool *pool, struct weir__large **ret)
 {
     if (pool->desk_free != NULL) {
@@ -326,16 +332,15 @@ static int desk_take(struct weir_pool *pool, struct weir__large **ret)
     }
     if (pool->desk_next == pool->desk_end) {
         void *memory;
-        int rc = obtain(pool, DESKS_CHUNK_BYTES > pool->page_bytes ? DESKS_CHUNK_BYTES : pool->page_bytes,
-                        pool->page_bytes, &memory);
+        size_t chunk_bytes = desks_chunk_bytes(pool);
+        int rc = obtain(pool, chunk_bytes, pool->page_bytes, &memory);
         if (rc < 0)
             return rc;
         struct weir__desks *chunk = memory;
         chunk->next = pool->desk_chunks;
         pool->desk_chunks = chunk;
         pool->desk_next = chunk->desks;
-        pool->desk_end =
-            chunk->desks + (DESKS_CHUNK_BYTES - sizeof *chunk) / sizeof chunk->desks[0];
+        pool->desk_end = chunk->desks + (chunk_bytes - sizeof *chunk) / sizeof chunk->desks[0];
     }
     *ret = pool->desk_next++;
     return 0;
@@ -378,9 +383,10 @@ INLINE struct weir__class *class_for(struct weir_pool *pool, size_t size_bytes)
 INLINE void count_allocation(struct weir_pool *pool, struct weir__class *class, uint64_t bytes)
 {
     add(&class->allocations, 1);
-    add(&pool->bytes_in_use, bytes);
-    if (WEIR_UNLIKELY(pool->bytes_in_use > pool->bytes_in_use_peak))
-        __atomic_store_n(&pool->bytes_in_use_peak, pool->bytes_in_use, __ATOMIC_RELAXED);
+    uint64_t in_use = pool->bytes_in_use + bytes;
+    __atomic_store_n(&pool->bytes_in_use, in_use, __ATOMIC_RELAXED);
+    if (WEIR_UNLIKELY(in_use > pool->bytes_in_use_peak))
+        __atomic_store_n(&pool->bytes_in_use_peak, in_use, __ATOMIC_RELAXED);
 }
 
 INLINE void block_hand_out(struct weir_block *block)
@@ -697,7 +703,7 @@ int weir_pool_destroy(struct weir_pool *pool)
     while (pool->desk_chunks != NULL) {
         struct weir__desks *chunk = pool->desk_chunks;
         pool->desk_chunks = chunk->next;
-        release(pool, chunk, DESKS_CHUNK_BYTES > pool->page_bytes ? DESKS_CHUNK_BYTES : pool->page_bytes);
+        release(pool, chunk, desks_chunk_bytes(pool));
     }
     while (pool->segments != NULL) {
         struct weir__segment *segment = pool->segments;
@@ -753,4 +759,122 @@ void weir_pool_stats(const struct weir_pool *pool, struct weir_pool_stats *ret)
     ret->bytes_held_peak = read_counter(&pool->bytes_held_peak);
     ret->bytes_in_use_peak = read_counter(&pool->bytes_in_use_peak);
     ret->source_calls = read_counter(&pool->source_calls);
+}
+
+/* --- invariants ------------------------------------------------------------------------------ */
+
+static bool holds(bool condition)
+{
+    assert(condition);
+    return condition;
+}
+
+/* Whether a descriptor says what its place says. */
+static bool block_agrees(const struct weir_slab *slab, uint32_t index)
+{
+    const struct weir_block *block = &slab->blocks[index];
+    return holds(block->slab == slab) && holds(block->size == slab->class->block_bytes) &&
+           holds(block->data == slab->base + (size_t)index * block->size);
+}
+
+/* The slabs of a class: where they lie, what is carved, and how many blocks are in use, free or
+ * on their way home; free ones have no holder. */
+static bool slabs_agree(const struct weir_pool *pool, const struct weir__class *class,
+                        uint64_t *carved, uint64_t *held)
+{
+    bool ok = true;
+    for (const struct weir_slab *slab = class->slabs; slab != NULL; slab = slab->next) {
+        ok &= holds(slab->owner == pool->owner && slab->pool == pool && slab->class == class);
+        ok &= holds(((uintptr_t)slab->base & (pool->slab_bytes - 1)) == 0);
+        ok &= holds(slab->count == class->slab_blocks && slab->carved <= slab->count);
+        ok &= holds(slab == class->slabs || slab->carved == slab->count);
+        ok &= holds((uint32_t)slab->segment < pool->segment_count);
+        for (uint32_t i = 0; i < slab->carved; i++) {
+            ok &= block_agrees(slab, i);
+            *held += __atomic_load_n(&slab->blocks[i].refs, __ATOMIC_RELAXED) != 0;
+        }
+        *carved += slab->carved;
+    }
+    return ok;
+}
+
+static bool class_agrees(const struct weir_pool *pool, const struct weir__class *class)
+{
+    uint64_t carved = 0, held = 0, unused = 0;
+    bool ok = slabs_agree(pool, class, &carved, &held);
+    for (const struct weir_block *block = class->free; block != NULL; block = block->next) {
+        ok &= holds(block->slab->class == class);
+        ok &= holds(__atomic_load_n(&block->refs, __ATOMIC_RELAXED) == 0);
+        if (!holds(++unused <= carved))
+            return false; /* a circle */
+    }
+    uint64_t in_use = class->allocations - class->releases;
+    ok &= holds(carved == unused + in_use);
+    /* What other threads have just dropped has no holder and is still in use. */
+    ok &= holds(held <= in_use);
+    ok &= holds(class->remote_releases <= class->releases);
+    ok &= holds(class->misses <= class->allocations);
+    return ok;
+}
+
+static bool segments_agree(const struct weir_pool *pool)
+{
+    bool ok = true;
+    uint32_t expected = pool->segment_count;
+    for (const struct weir__segment *segment = pool->segments; segment != NULL;
+         segment = segment->older) {
+        ok &= holds(expected != 0 && segment->index == (int32_t)--expected);
+        ok &= holds(segment->pool == pool && segment->slab_from <= segment->slab_count);
+        ok &= holds(segment->used_bytes <= segment->slab_from * pool->slab_bytes);
+        size_t bytes = sizeof *segment + segment->slab_count * sizeof segment->slabs[0];
+        for (uint32_t i = segment->slab_from; i < segment->slab_count; i++)
+            bytes += descriptor_bytes(segment->slabs[i].class);
+        ok &= holds(bytes == segment->used_bytes);
+    }
+    return ok & holds(expected == 0);
+}
+
+static bool cache_agrees(const struct weir_pool *pool)
+{
+    bool ok = true;
+    size_t bytes = 0, binned_bytes = 0;
+    const struct weir__large *newer = NULL;
+    for (const struct weir__large *large = pool->cached_newest; large != NULL;
+         large = large->older) {
+        ok &= holds(large->newer == newer && large->block.refs == 0);
+        bytes += large->mapped_bytes;
+        newer = large;
+    }
+    ok &= holds(pool->cached_oldest == newer);
+    for (unsigned bin = 0; bin < WEIR__POOL_BINS; bin++) {
+        for (const struct weir__large *large = pool->bins[bin]; large != NULL;
+             large = large->bin_next) {
+            ok &= holds(bin_of(pool, large->mapped_bytes) == bin);
+            binned_bytes += large->mapped_bytes;
+        }
+    }
+    ok &= holds(bytes == pool->cached_bytes && binned_bytes == bytes);
+    return ok & holds(bytes <= pool->large_retain_bytes);
+}
+
+bool weir__pool_check(const struct weir_pool *pool)
+{
+    bool ok = true;
+    uint64_t in_use = pool->large_bytes_in_use;
+    for (uint32_t i = 0; i < pool->class_count; i++) {
+        const struct weir__class *class = &pool->classes[i];
+        ok &= class_agrees(pool, class);
+        in_use += (class->allocations - class->releases) * class->block_bytes;
+    }
+    ok &= segments_agree(pool);
+    ok &= cache_agrees(pool);
+    ok &= holds(in_use == pool->bytes_in_use && in_use <= pool->bytes_in_use_peak);
+
+    /* Large blocks in use may have mappings larger than they are, hence no equality. */
+    uint64_t held = pool->pool_bytes + pool->segment_count * pool->segment_bytes;
+    for (const struct weir__desks *chunk = pool->desk_chunks; chunk != NULL; chunk = chunk->next)
+        held += desks_chunk_bytes(pool);
+    held += pool->cached_bytes + pool->large_bytes_in_use;
+    ok &= holds(held <= pool->bytes_held && pool->bytes_held <= pool->bytes_held_peak);
+    return ok & holds(pool->bytes_held_peak <= pool->limit_bytes);
 }
