@@ -142,8 +142,7 @@ static int reserve_table(struct weir_buf *buf, uint32_t more)
 }
 
 /* Append an entry, for which there is room, taking over the caller's reference on @block. */
-static void push_segment(struct weir_buf *buf, uint8_t *data, size_t size,
-                         struct weir_block *block)
+static void push_segment(struct weir_buf *buf, uint8_t *data, size_t size, struct weir_block *block)
 {
     struct weir_buf_segment segment = {data, size, block};
 
@@ -529,7 +528,8 @@ static const char *broken_segment(const struct weir_buf *buf, uint32_t index)
 static const char *broken_cursor(const struct weir_buf *buf)
 {
     if (buf->pos == NULL || buf->open == NULL || buf->end == NULL)
-        return buf->pos || buf->open || buf->end || buf->message ? "half of a segment is open" : NULL;
+        return buf->pos || buf->open || buf->end || buf->message ? "half of a segment is open"
+                                                                 : NULL;
     const struct weir_buf_segment *last = last_segment(buf);
     size_t room = block_room(buf);
     if (last->data + last->size != buf->open)
@@ -545,8 +545,8 @@ static const char *broken_cursor(const struct weir_buf *buf)
 
 const char *weir__buf_check(const struct weir_buf *buf)
 {
-    const void *table = buf->table != NULL ? (const void *)buf->table->data
-                                           : (const void *)buf->inline_segments;
+    const void *table =
+        buf->table != NULL ? (const void *)buf->table->data : (const void *)buf->inline_segments;
     size_t total = 0;
 
     if (buf->segments != table)

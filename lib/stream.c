@@ -126,8 +126,8 @@ static enum scan scan(struct weir_stream *stream)
     while (stream->values_left != 0) {
         if (stream->scanned >= bytes.size)
             return SCAN_MORE;
-        enum scan found = scan_head(stream, bytes.data + stream->scanned,
-                                    bytes.size - stream->scanned);
+        enum scan found =
+            scan_head(stream, bytes.data + stream->scanned, bytes.size - stream->scanned);
         if (found != SCAN_WHOLE)
             return found;
     }

@@ -99,7 +99,7 @@ static enum weir_type tag_type(unsigned tag)
         return WEIR_TYPE_F32;
     if (tag == WEIR_TAG_FLOAT64)
         return WEIR_TYPE_F64;
-    return tag == WEIR_TAG_NIL ? WEIR_TYPE_NIL
+    return tag == WEIR_TAG_NIL                             ? WEIR_TYPE_NIL
            : tag == WEIR_TAG_FALSE || tag == WEIR_TAG_TRUE ? WEIR_TYPE_BOOL
                                                            : WEIR_TYPE_EXT;
 }

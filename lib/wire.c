@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "weir/wire.h"
 
+/* clang-format off */
 #define SCALAR(bytes) {(bytes), 0, 0, WEIR_WIRE_SCALAR}
 #define FIXED(kind, bytes, value) {(bytes), 0, (value), (kind)}
 #define COUNTED(kind, bytes, width) {(bytes), (width), 0, (kind)}
@@ -44,3 +45,4 @@ const struct weir_wire_tag weir_wire_tags[256] = {
     /* 0xe0..0xff negative fixint */
     SCALARS_32,
 };
+/* clang-format on */

@@ -173,8 +173,7 @@ WEIR_INLINE size_t weir_buf_size(const struct weir_buf *buf);
  * Valid until    as the views: consume, reset or fini. An unfinished message is not exported.
  */
 WEIR_API unsigned weir_buf_iovecs(const struct weir_buf *buf, size_t offset_bytes,
-                                  struct iovec *iov, struct weir_block **blocks,
-                                  unsigned iov_max);
+                                  struct iovec *iov, struct weir_block **blocks, unsigned iov_max);
 
 /**
  * A slice of bytes of this buffer, which outlives it.

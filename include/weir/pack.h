@@ -71,7 +71,7 @@ WEIR_API int weir_pack_begin(struct weir_packer *packer, struct weir_buf *buf, s
  */
 WEIR_API int weir_pack_end(struct weir_packer *packer, struct weir_view *ret);
 
-/** Give the message up: the buffer is as it was at weir_pack_begin(). Instead of weir_pack_end(). */
+/** Instead of weir_pack_end(): give the message up, the buffer is as it was before it began. */
 WEIR_API void weir_pack_cancel(struct weir_packer *packer);
 
 /** The first error, 0 if there was none. */

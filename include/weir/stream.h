@@ -60,7 +60,7 @@ struct weir_stream {
     struct weir_slice input;   /* what is not handed out yet of the slice that was fed last */
     struct weir_block *gather; /* a straddling message so far; NULL: it starts where input does */
     size_t gathered;           /* bytes of the message in it */
-    size_t scanned;            /* from the message's start to the next head; may lie in the future */
+    size_t scanned;            /* message's start to its next head; may be in the future */
     uint64_t values_left;      /* heads still to come in this message; 0: none is begun */
     uint64_t elements;         /* heads seen in this message */
     uint64_t message_offset;   /* of the message, from the start of the flow */

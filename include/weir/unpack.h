@@ -124,8 +124,8 @@ WEIR_API int weir_unpack_next(struct weir_unpacker *unpacker, struct weir_value 
 /**
  * What the next value is, without reading it.
  *
- * Returns   0; the sticky error; or, none of these sticky: -EAGAIN no byte is left, or not enough to
- *           tell an integer's sign; -EBADMSG it is the reserved byte.
+ * Returns   0; the sticky error; or, not sticky, -EAGAIN no byte is left, or too few to tell an
+ *           integer's sign; -EBADMSG it is the reserved byte.
  */
 WEIR_API int weir_unpack_peek(const struct weir_unpacker *unpacker, enum weir_type *ret);
 
