@@ -1,0 +1,397 @@
+/* SPDX-License-Identifier: MIT */
+/* weir serve: options and life cycle; what the service does is service.h. */
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <weir/file.h>
+#include <weir/pool.h>
+#include <weir/ring.h>
+
+#include "address.h"
+#include "json_line.h"
+#include "options.h"
+#include "record_log.h"
+#include "report.h"
+#include "service.h"
+#include "weir.h"
+
+#define MEMORY_BYTES ((uint64_t)256 << 20)
+#define MEMORY_BYTES_MIN ((uint64_t)8 << 20)
+#define MESSAGE_BYTES ((uint64_t)16 << 20)
+#define WAITING_BYTES ((uint64_t)8 << 20)
+#define BYTES_MAX ((uint64_t)1 << 40)
+#define DRAIN_SECONDS 10
+#define DRAIN_SECONDS_MAX 86400
+#define RECORD_DEPTH 128
+
+static const char command[] = "weir serve";
+
+struct config {
+    struct weir_addr addrs[SERVICE_LISTENERS_MAX];
+    unsigned addr_count;
+    const char *log_path;
+    const char *final_stat_path;
+    uint64_t memory_bytes;
+    uint64_t waiting_bytes;
+    uint64_t drain_seconds;
+    struct service_options service;
+};
+
+/* Everything that lives as long as the service. */
+struct server {
+    struct weir_pool *pool;
+    struct weir_ring *ring;
+    struct record_log log;
+    struct service service;
+    struct weir_op signal_op;
+    struct weir_block *signal_block;
+    int signal_fd;
+};
+
+static const char usage[] =
+    "Usage: weir serve --listen ADDR --log FILE [OPTION]...\n"
+    "Keep a log of records for clients that speak MessagePack-RPC.\n"
+    "\n"
+    "  -l, --listen ADDR      " ADDRESS_FORMS ", may be given several times;\n"
+    "                         HOST empty: every address; PORT 0: one that is free;\n"
+    "                         PATH @NAME: in the abstract namespace\n"
+    "  -o, --log FILE         the log, a plain stream of MessagePack values; made if missing\n"
+    "      --max-message N    largest message taken, in bytes (default 16M)\n"
+    "      --memory N         most memory for blocks, in bytes (default 256M, at least 8M)\n"
+    "      --max-waiting N    bytes that may wait for the disk; connections that append more\n"
+    "                         are paused (default 8M)\n"
+    "      --drain SECONDS    on a signal, how long peers may take for their answers\n"
+    "                         (default 10)\n"
+    "      --final-stat FILE  at the end, write the counters of 'stat' there as JSON\n"
+    "  -h, --help             show this text\n"
+    "  -V, --version          show the version\n"
+    "\n"
+    "Methods, called as [0, id, method, [parameter...]]:\n"
+    "  ping                   answers \"pong\"\n"
+    "  echo VALUE...          answers VALUE\n"
+    "  append RECORD...       appends each to the log, exactly as received; answers the number\n"
+    "                         of the last one once all are durable. Also as a notification.\n"
+    "  read FROM COUNT        answers an array of up to COUNT records from number FROM on, the\n"
+    "                         first record being 1: as many as fit 1 MiB, at least one; none\n"
+    "                         when there is no record FROM yet\n"
+    "  stat                   answers a map of counters: pool, buffers, ring, log, connections\n"
+    "\n"
+    "The addresses are told on standard error ('listening on ADDR') when the service is ready.\n"
+    "SIGINT and SIGTERM: answer what is under way, close, exit 0; a second one exits at once.\n"
+    "\n"
+    "Exit status: 0 ended by a signal; 1 the log holds something else than values, or a second\n"
+    "signal came; 64 wrong usage; 69 an address is in use; 71 the system refused memory or\n"
+    "io_uring; 73, 74 the log cannot be opened or read; 75 another process serves it.\n";
+
+static void report_line(const char *line)
+{
+    report_error(command, "%s", line);
+}
+
+/* --- options ---------------------------------------------------------------------------------- */
+
+enum { OPT_MAX_MESSAGE = 256, OPT_MEMORY, OPT_MAX_WAITING, OPT_DRAIN, OPT_FINAL_STAT };
+
+static int add_address(struct config *config, const char *text)
+{
+    const char *why = NULL;
+    if (config->addr_count == SERVICE_LISTENERS_MAX)
+        return report_usage(command, "--listen %s: too many addresses", text);
+    int rc = address_resolve(text, &config->addrs[config->addr_count], &why);
+    if (rc == -EHOSTUNREACH) {
+        report_error(command, "--listen %s: %s", text, why);
+        return EX_NOHOST;
+    }
+    if (rc != 0)
+        return report_usage(command, "--listen %s: %s", text, why);
+    config->addr_count++;
+    return EX_OK;
+}
+
+static int add_bytes(uint64_t *ret, const char *option, uint64_t min, const char *text)
+{
+    return options_number(command, option, text, true, min, BYTES_MAX, ret) ? EX_OK : EX_USAGE;
+}
+
+static int apply_option(struct config *config, int option, const char *text)
+{
+    switch (option) {
+    case 'l':
+        return add_address(config, text);
+    case 'o':
+        config->log_path = text;
+        return EX_OK;
+    case OPT_MAX_MESSAGE:
+        return add_bytes(&config->service.limits.bytes, "max-message", 64, text);
+    case OPT_MEMORY:
+        return add_bytes(&config->memory_bytes, "memory", MEMORY_BYTES_MIN, text);
+    case OPT_MAX_WAITING:
+        return add_bytes(&config->waiting_bytes, "max-waiting", 1, text);
+    case OPT_DRAIN:
+        return options_number(command, "drain", text, false, 0, DRAIN_SECONDS_MAX,
+                              &config->drain_seconds)
+                   ? EX_OK
+                   : EX_USAGE;
+    case OPT_FINAL_STAT:
+        config->final_stat_path = text;
+        return EX_OK;
+    default:
+        return report_hint(command);
+    }
+}
+
+/* Returns EX_OK or the status to exit with. @ret_done: what was asked for is done. */
+static int parse_options(int argc, char **argv, struct config *config, bool *ret_done)
+{
+    static const struct option options[] = {
+        {"listen", required_argument, NULL, 'l'},
+        {"log", required_argument, NULL, 'o'},
+        {"max-message", required_argument, NULL, OPT_MAX_MESSAGE},
+        {"memory", required_argument, NULL, OPT_MEMORY},
+        {"max-waiting", required_argument, NULL, OPT_MAX_WAITING},
+        {"drain", required_argument, NULL, OPT_DRAIN},
+        {"final-stat", required_argument, NULL, OPT_FINAL_STAT},
+        {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'V'},
+        {NULL, 0, NULL, 0},
+    };
+    int option;
+    while ((option = getopt_long(argc, argv, "l:o:hV", options, NULL)) != -1) {
+        *ret_done = option == 'h' || option == 'V';
+        if (option == 'h')
+            fputs(usage, stdout);
+        if (*ret_done)
+            return option == 'V' ? report_version() : report_stdout(command);
+        int status = apply_option(config, option, optarg);
+        if (status != EX_OK)
+            return status;
+    }
+    if (config->addr_count == 0)
+        return report_usage(command, "--listen ADDR is missing");
+    if (config->log_path == NULL)
+        return report_usage(command, "--log FILE is missing");
+    if (optind != argc)
+        return report_usage(command, "unexpected argument '%s'", argv[optind]);
+    config->service.waiting_bytes = (size_t)config->waiting_bytes;
+    config->service.drain_ns = (int64_t)config->drain_seconds * 1000000000;
+    return EX_OK;
+}
+
+/* --- signals ---------------------------------------------------------------------------------- */
+
+static int signal_wait(struct server *server)
+{
+    return weir_file_read(server->ring, &server->signal_op, server->signal_fd,
+                          server->signal_block, sizeof(struct signalfd_siginfo),
+                          WEIR_FILE_POSITION);
+}
+
+static void on_signal(struct weir_op *op)
+{
+    struct server *server = op->user;
+    if (op->result < 0 && op->result != -EINTR && op->result != -EAGAIN)
+        return; /* the ring is being destroyed */
+    if (op->result > 0 && server->service.stopping) {
+        service_unlink(&server->service);
+        report_line("second signal: exit at once");
+        _exit(1);
+    }
+    if (op->result > 0) {
+        report_line("signal: finishing what is under way");
+        service_stop(&server->service);
+    }
+    signal_wait(server);
+}
+
+/* Signals come as bytes to read, so that they are handled like everything else, in turn. */
+static int signal_open(struct server *server)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+        return -errno;
+    server->signal_fd = signalfd(-1, &set, SFD_CLOEXEC);
+    if (server->signal_fd < 0)
+        return -errno;
+    int rc = weir_pool_alloc(server->pool, sizeof(struct signalfd_siginfo),
+                             &server->signal_block);
+    if (rc != 0)
+        return rc;
+    weir_op_init(&server->signal_op, on_signal, server);
+    return signal_wait(server);
+}
+
+/* --- life cycle ------------------------------------------------------------------------------- */
+
+static int open_failed(const char *what, int error, int status)
+{
+    report_error(command, "%s: %s (%s)", what, weir_error_text(error), weir_error_name(error));
+    return status;
+}
+
+static int open_log(struct server *server, const struct config *config)
+{
+    const char *path = config->log_path;
+    struct weir_fault fault;
+    int rc = record_log_open(&server->log, server->ring, path, &config->service.limits, &fault);
+    switch (rc) {
+    case 0:
+        if (fault.error != 0)
+            report_error(command, "%s: offset %zu: %s; removed", path, fault.offset,
+                         fault.reason);
+        return EX_OK;
+    case -EWOULDBLOCK:
+        report_error(command, "%s: %s", path, fault.reason);
+        return EX_TEMPFAIL;
+    case -EBADMSG:
+        report_error(command, "%s: offset %zu: %s", path, fault.offset, fault.reason);
+        return REPORT_BAD_DATA;
+    case -EMSGSIZE:
+        report_error(command, "%s: offset %zu: %s; see --max-message", path, fault.offset,
+                     fault.reason);
+        return REPORT_BAD_DATA;
+    default:
+        report_error(command, "%s: %s: %s (%s)", path, fault.reason, weir_error_text(rc),
+                     weir_error_name(rc));
+        return rc == -EIO ? EX_IOERR : EX_CANTCREAT;
+    }
+}
+
+static int listen_all(struct server *server, const struct config *config)
+{
+    struct weir_addr chosen[SERVICE_LISTENERS_MAX];
+    char text[WEIR_ADDR_TEXT_BYTES];
+    for (unsigned i = 0; i < config->addr_count; i++) {
+        int rc = service_listen(&server->service, &config->addrs[i], &chosen[i]);
+        if (rc != 0) {
+            weir_addr_format(&config->addrs[i], text);
+            return open_failed(text, rc, EX_UNAVAILABLE);
+        }
+    }
+    /* Only now, so that whoever has read one line finds the service wholly there. */
+    for (unsigned i = 0; i < config->addr_count; i++) {
+        weir_addr_format(&chosen[i], text);
+        report_error(command, "listening on %s", text);
+    }
+    return EX_OK;
+}
+
+static int run(struct server *server)
+{
+    while (!service_is_done(&server->service)) {
+        int rc = weir_ring_run(server->ring, -1);
+        if (rc < 0 && rc != -EINTR && rc != -EAGAIN && rc != -EBUSY)
+            return open_failed("waiting for the kernel", rc, EX_OSERR);
+    }
+    return EX_OK;
+}
+
+/* The service's counters, with the memory that is held once everything is closed. */
+static int write_final_stat(const char *path, const struct service_stats *stats)
+{
+    struct weir_pool *pool = NULL;
+    struct weir_buf buf;
+    struct weir_packer p;
+    struct weir_view map;
+    int rc = weir_pool_create(NULL, &pool);
+    if (rc != 0)
+        return rc;
+    FILE *out = fopen(path, "w");
+    rc = out == NULL ? -errno : weir_buf_init(&buf, pool, NULL);
+    if (rc == 0) {
+        weir_pack_begin(&p, &buf, 0);
+        service_stats_pack(stats, &p);
+        rc = weir_pack_end(&p, &map);
+        if (rc == 0)
+            rc = json_line_print(map, pool, out);
+        weir_buf_fini(&buf);
+    }
+    if (out != NULL && fclose(out) != 0 && rc == 0)
+        rc = -errno;
+    weir_pool_destroy(pool);
+    return rc;
+}
+
+/* Give everything back, and see that it is everything. */
+static int close_all(struct server *server, const struct config *config, bool ran)
+{
+    struct service_stats stats;
+    int rc = 0;
+    if (ran) {
+        service_stats(&server->service, &stats);
+        record_log_close(&server->log);
+    }
+    weir_ring_destroy(server->ring);
+    weir_block_drop(server->signal_block);
+    if (server->signal_fd >= 0)
+        close(server->signal_fd);
+    if (ran && config->final_stat_path != NULL) {
+        weir_pool_stats(server->pool, &stats.pool);
+        stats.ring.blocks_lent = 0;
+        stats.ring.active = 0;
+        rc = write_final_stat(config->final_stat_path, &stats);
+        if (rc != 0)
+            open_failed(config->final_stat_path, rc, 0);
+    }
+    if (weir_pool_destroy(server->pool) != 0) {
+        report_line("blocks of memory are still held at the end");
+        return EX_SOFTWARE;
+    }
+    return rc != 0 ? EX_CANTCREAT : EX_OK;
+}
+
+static int serve(struct server *server, const struct config *config)
+{
+    struct weir_pool_options pool_options = {.limit_bytes = (size_t)config->memory_bytes};
+    server->signal_fd = -1;
+    int rc = weir_pool_create(&pool_options, &server->pool);
+    if (rc != 0)
+        return open_failed("no memory", rc, EX_OSERR);
+    int status = EX_OK;
+    rc = weir_ring_create(server->pool, NULL, &server->ring);
+    if (rc != 0)
+        status = open_failed("io_uring cannot be used here", rc, EX_OSERR);
+    if (status == EX_OK)
+        status = open_log(server, config);
+    bool ran = status == EX_OK;
+    if (ran) {
+        service_init(&server->service, server->ring, &server->log, &config->service);
+        rc = signal_open(server);
+        status = rc == 0 ? listen_all(server, config)
+                         : open_failed("signals cannot be received", rc, EX_OSERR);
+        if (status == EX_OK)
+            status = run(server);
+        else
+            service_unlink(&server->service);
+    }
+    int closed = close_all(server, config, ran);
+    return status != EX_OK ? status : closed;
+}
+
+int weir_cmd_serve(int argc, char **argv)
+{
+    static struct server server; /* too large for some stacks */
+    struct config config = {
+        .memory_bytes = MEMORY_BYTES,
+        .waiting_bytes = WAITING_BYTES,
+        .drain_seconds = DRAIN_SECONDS,
+        .service = {
+            .limits = {.depth = RECORD_DEPTH, .bytes = MESSAGE_BYTES},
+            .report = report_line,
+        },
+    };
+    bool done = false;
+    int status = parse_options(argc, argv, &config, &done);
+    if (done || status != EX_OK)
+        return status;
+    /* Whoever reads our standard error may go away; the service goes on. */
+    signal(SIGPIPE, SIG_IGN);
+    return serve(&server, &config);
+}

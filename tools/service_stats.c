@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT */
+/* The counters of the service by name. */
+#include "service.h"
+
+#include <string.h>
+
+struct row {
+    const char *section;
+    const char *name;
+    size_t offset; /* of an uint64_t in struct service_stats */
+};
+
+#define ROW(section, name, field) {section, name, offsetof(struct service_stats, field)}
+
+/* Rows of one section stand together. */
+static const struct row rows[] = {
+    ROW("pool", "blocks_in_use", pool.total.blocks_in_use),
+    ROW("pool", "bytes_in_use", pool.total.bytes_in_use),
+    ROW("pool", "bytes_in_use_peak", pool.bytes_in_use_peak),
+    ROW("pool", "bytes_held", pool.bytes_held),
+    ROW("pool", "bytes_held_peak", pool.bytes_held_peak),
+    ROW("pool", "allocations", pool.total.allocations),
+    ROW("pool", "hits", pool.total.hits),
+    ROW("pool", "misses", pool.total.misses),
+    ROW("pool", "source_calls", pool.source_calls),
+    ROW("buffers", "bytes_copied", bytes_copied),
+    ROW("buffers", "bytes_copied_by_connections", connections.bytes_copied),
+    ROW("buffers", "bytes_copied_by_log", log.bytes_copied),
+    ROW("buffers", "messages_gathered", connections.gathered),
+    ROW("ring", "enters", ring.enters),
+    ROW("ring", "requests", ring.requests),
+    ROW("ring", "completions", ring.completions),
+    ROW("ring", "receives", ring.receives),
+    ROW("ring", "received_bytes", ring.received_bytes),
+    ROW("ring", "receive_starved", ring.receive_starved),
+    ROW("ring", "sent_bytes", ring.sent_bytes),
+    ROW("ring", "blocks_lent", ring.blocks_lent),
+    ROW("ring", "active", ring.active),
+    ROW("log", "records", log.records),
+    ROW("log", "bytes", log.bytes),
+    ROW("log", "found", log.found),
+    ROW("log", "groups", log.groups),
+    ROW("log", "writes", log.writes),
+    ROW("log", "syncs", log.syncs),
+    ROW("log", "waiting_bytes", log.waiting_bytes),
+    ROW("log", "failed", log.failed),
+    ROW("connections", "open", connections.open),
+    ROW("connections", "accepted", connections.accepted),
+    ROW("connections", "malformed", connections.malformed),
+    ROW("connections", "accept_errors", connections.accept_errors),
+    ROW("connections", "messages", connections.messages),
+    ROW("connections", "requests", connections.requests),
+    ROW("connections", "notifications", connections.notifications),
+    ROW("connections", "errors", connections.errors),
+    ROW("connections", "pauses", connections.pauses),
+    ROW("connections", "received_bytes", connections.received_bytes),
+    ROW("connections", "sent_bytes", connections.sent_bytes),
+    ROW("connections", "sends", connections.sends),
+};
+
+#define ROW_COUNT (sizeof rows / sizeof rows[0])
+
+/* Where the section that begins at @first ends. */
+static size_t section_end(size_t first)
+{
+    size_t end = first;
+    while (end < ROW_COUNT && strcmp(rows[end].section, rows[first].section) == 0)
+        end++;
+    return end;
+}
+
+void service_stats_pack(const struct service_stats *stats, struct weir_packer *packer)
+{
+    size_t sections = 0;
+    for (size_t i = 0; i < ROW_COUNT; i = section_end(i))
+        sections++;
+    weir_pack_map(packer, sections);
+    for (size_t first = 0; first < ROW_COUNT; first = section_end(first)) {
+        size_t end = section_end(first);
+        weir_pack_text(packer, rows[first].section);
+        weir_pack_map(packer, end - first);
+        for (size_t i = first; i < end; i++) {
+            uint64_t value;
+            memcpy(&value, (const char *)stats + rows[i].offset, sizeof value);
+            weir_pack_text(packer, rows[i].name);
+            weir_pack_uint(packer, value);
+        }
+    }
+}
