@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: MIT */
+/* weir check: whether files are well-formed MessagePack. */
+#include "weir.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+
+#include <weir/pool.h>
+#include <weir/unpack.h>
+
+#include "options.h"
+#include "report.h"
+#include "values.h"
+
+static int help(void)
+{
+    printf("Usage: weir check [OPTION]... [FILE]...\n"
+           "\n"
+           "Say whether every FILE consists of whole, well-formed MessagePack values. With no\n"
+           "FILE, or when FILE is -, read standard input. Nothing is printed about good files;\n"
+           "of a bad one its first fault: 'FILE: offset N: REASON', N counted from 0.\n"
+           "\n"
+           "  -d, --depth N      accept at most N arrays and maps within each other, up to 1024\n"
+           "                     (default 128)\n"
+           "  -e, --elements N   accept values of at most N elements, counting arrays, maps and\n"
+           "                     all that is in them (default: any number)\n"
+           "  -b, --bytes N      accept values of at most N bytes (default 64M); K, M and G stand\n"
+           "                     for 1024, 1024^2 and 1024^3\n"
+           "  -h, --help         print this and exit\n"
+           "  -V, --version      print the version and exit\n"
+           "\n"
+           "Exit status: 0 all files are good, 1 a file is bad, 66 a file cannot be opened.\n"
+           "\n"
+           "Example:\n"
+           "  $ printf '\\x92\\x01\\xc1' | weir check\n"
+           "  (stdin): offset 2: the reserved byte 0xc1\n");
+    return report_stdout("weir check");
+}
+
+/* Returns -1 to go on, or an exit status. */
+static int parse_options(int argc, char **argv, struct weir_limits *limits)
+{
+    static const struct option options[] = {
+        {"depth", required_argument, NULL, 'd'},
+        {"elements", required_argument, NULL, 'e'},
+        {"bytes", required_argument, NULL, 'b'},
+        {"max-value", required_argument, NULL, 'b'},
+        {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'V'},
+        {NULL, 0, NULL, 0},
+    };
+    uint64_t depth = 0;
+    int option;
+
+    while ((option = getopt_long(argc, argv, "d:e:b:hV", options, NULL)) != -1) {
+        bool valid = true;
+        switch (option) {
+        case 'd':
+            valid = options_number(argv[0], "depth", optarg, false, 1, WEIR_DEPTH_MAX, &depth);
+            break;
+        case 'e':
+            valid = options_number(argv[0], "elements", optarg, false, 1, UINT64_MAX,
+                                   &limits->elements);
+            break;
+        case 'b':
+            valid =
+                options_number(argv[0], "bytes", optarg, true, 1, VALUES_BYTES_MAX, &limits->bytes);
+            break;
+        case 'h':
+            return help();
+        case 'V':
+            return report_version();
+        default:
+            return report_hint(argv[0]);
+        }
+        if (!valid)
+            return EX_USAGE;
+    }
+    limits->depth = (uint32_t)depth;
+    return -1;
+}
+
+static int check_file(struct weir_pool *pool, const struct weir_limits *limits, const char *path)
+{
+    struct values values;
+    struct weir_slice value;
+    int rc = values_open(&values, pool, limits, path);
+
+    while (rc == 0) {
+        while ((rc = values_next(&values, &value)) == 0)
+            weir_slice_drop(&value);
+        if (rc == -EAGAIN)
+            rc = values_fill(&values);
+    }
+    /* A fault of the file is the answer, all else is an error of ours. */
+    return values_close(&values, values.fault_reason != NULL ? NULL : "weir check", rc);
+}
+
+int weir_cmd_check(int argc, char **argv)
+{
+    struct weir_limits limits = {0, 0, 0};
+    struct weir_pool *pool;
+
+    int status = parse_options(argc, argv, &limits);
+    if (status >= 0)
+        return status;
+    int rc = weir_pool_create(NULL, &pool);
+    if (rc < 0)
+        return report_memory_error(argv[0], rc);
+    status = EX_OK;
+    if (optind == argc)
+        status = check_file(pool, &limits, NULL);
+    for (int i = optind; i < argc; i++)
+        status = report_first(status, check_file(pool, &limits, argv[i]));
+    weir_pool_destroy(pool);
+    return status;
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+/* options: what the commands have in common on their command lines. */
+#ifndef TOOLS_OPTIONS_H
+#define TOOLS_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/*
+ * Read the value of an option: a decimal number, with @is_bytes also followed by K, M or G (1024,
+ * 1024^2, 1024^3), within @min and @max. Returns true; false: @ret untouched, and stderr has been
+ * told what is wrong with --@option.
+ */
+bool options_number(const char *command, const char *option, const char *text, bool is_bytes,
+                    uint64_t min, uint64_t max, uint64_t *ret);
+
+#endif

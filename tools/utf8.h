@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+/* utf8: whether bytes are UTF-8 as RFC 3629 has it: shortest forms, no surrogates, to U+10FFFF. */
+#ifndef TOOLS_UTF8_H
+#define TOOLS_UTF8_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <weir/view.h>
+
+/* Where a text that comes byte by byte stands. Zeroed: between characters. */
+struct utf8_state {
+    uint8_t left; /* continuation bytes that must follow */
+    uint8_t low;  /* the range of the next one */
+    uint8_t high;
+};
+
+/* Take the next byte; false: it cannot stand here. */
+bool utf8_step(struct utf8_state *state, uint8_t byte);
+
+/* Whether all of @text is UTF-8. */
+bool utf8_is_valid(struct weir_view text);
+
+#endif

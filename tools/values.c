@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: MIT */
+#include "values.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include <weir/unpack.h>
+
+#include "report.h"
+#include "vec.h"
+
+#define IOVECS 16
+
+int values_open(struct values *values, struct weir_pool *pool, const struct weir_limits *limits,
+                const char *path)
+{
+    memset(values, 0, sizeof(*values));
+    values->limits = *limits;
+    weir_stream_init(&values->stream, pool, limits);
+    int rc = input_open(&values->input, pool, path);
+    int rc_buf = weir_buf_init(&values->kept, pool, NULL);
+    return rc < 0 ? rc : rc_buf;
+}
+
+static int set_fault(struct values *values, uint64_t offset, const char *reason)
+{
+    values->fault_offset = offset;
+    values->fault_reason = reason;
+    return -EBADMSG;
+}
+
+/* Forget what was handed out. */
+static void forget(struct values *values)
+{
+    uint64_t from = weir_stream_offset(&values->stream);
+
+    weir_buf_consume(&values->kept, (size_t)(from - values->kept_from));
+    values->kept_from = from;
+}
+
+/* Move the kept bytes into one piece. */
+static int join_kept(struct values *values, struct vec *ret)
+{
+    struct iovec iovecs[IOVECS];
+    int rc = vec_reserve(ret, weir_buf_size(&values->kept));
+
+    while (rc == 0 && weir_buf_size(&values->kept) != 0) {
+        unsigned count = weir_buf_iovecs(&values->kept, 0, iovecs, NULL, IOVECS);
+        size_t before = ret->size;
+        for (unsigned i = 0; rc == 0 && i < count; i++)
+            rc = vec_append(ret, weir_view_of(iovecs[i].iov_base, iovecs[i].iov_len));
+        weir_buf_consume(&values->kept, ret->size - before);
+    }
+    return rc;
+}
+
+/*
+ * The stream has found a fault, or the file ends inside of a value. A stream sees heads as they
+ * come; weir_check(), which looks at the depth as well, may have a fault before that.
+ */
+static int diagnose(struct values *values)
+{
+    struct weir_limits limits = values->limits;
+    struct weir_fault found = weir_stream_fault(&values->stream);
+    struct weir_fault fault = {0, 0, NULL};
+    struct vec bytes;
+
+    forget(values);
+    limits.bytes = 0;
+    vec_init(&bytes, values->input.pool);
+    int rc = join_kept(values, &bytes);
+    if (rc == 0)
+        weir_check(weir_view_of(vec_data(&bytes), bytes.size), &limits, &fault);
+    vec_fini(&bytes);
+    if (rc < 0)
+        return rc;
+    if (fault.error == 0 || (fault.error == -EAGAIN && found.error != 0))
+        return set_fault(values, found.offset, found.reason);
+    return set_fault(values, values->kept_from + fault.offset, fault.reason);
+}
+
+int values_next(struct values *values, struct weir_slice *ret)
+{
+    struct weir_slice value;
+    struct weir_limits limits = values->limits;
+    struct weir_fault fault;
+
+    int rc = weir_stream_next(&values->stream, &value);
+    if (rc == -EBADMSG || rc == -EMSGSIZE)
+        return diagnose(values);
+    if (rc < 0)
+        return rc;
+    limits.bytes = 0; /* the stream has seen to it */
+    rc = weir_check(value.view, &limits, &fault);
+    if (rc < 0) {
+        uint64_t offset = weir_stream_offset(&values->stream) - value.view.size;
+        weir_slice_drop(&value);
+        return set_fault(values, offset + fault.offset, fault.reason);
+    }
+    *ret = value;
+    return 0;
+}
+
+int values_fill(struct values *values)
+{
+    struct weir_slice slice;
+
+    forget(values);
+    int rc = input_read(&values->input, &slice);
+    if (rc < 0)
+        return rc;
+    if (slice.view.size == 0) {
+        weir_slice_drop(&slice);
+        return weir_stream_is_partial(&values->stream) ? diagnose(values) : VALUES_END;
+    }
+    rc = weir_buf_append_slice(&values->kept, &slice);
+    if (rc == 0)
+        rc = weir_stream_feed(&values->stream, &slice);
+    weir_slice_drop(&slice);
+    return rc;
+}
+
+int values_close(struct values *values, const char *command, int rc)
+{
+    int status = EX_OK;
+
+    if (rc < 0 && values->fault_reason != NULL) {
+        report_error(command, "%s: offset %" PRIu64 ": %s", values->input.name,
+                     values->fault_offset, values->fault_reason);
+        status = REPORT_BAD_DATA;
+    } else if (rc < 0) {
+        status = input_report(&values->input, command, rc);
+    }
+    weir_buf_fini(&values->kept);
+    weir_stream_fini(&values->stream);
+    input_close(&values->input);
+    return status;
+}

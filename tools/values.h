@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * values: the MessagePack values of a file, one after the other, each checked.
+ *
+ *     struct values values;
+ *     struct weir_slice value;
+ *     int rc;
+ *     rc = values_open(&values, pool, &limits, path);
+ *     while (rc == 0) {
+ *         while ((rc = values_next(&values, &value)) == 0) {
+ *             use(value.view);
+ *             weir_slice_drop(&value);
+ *         }
+ *         if (rc == -EAGAIN)
+ *             rc = values_fill(&values);   // a good moment to write out what there is
+ *     }
+ *     status = values_close(&values, "weir cat", rc);
+ *
+ * Memory is bounded by the largest value, whatever the size of the file.
+ */
+#ifndef TOOLS_VALUES_H
+#define TOOLS_VALUES_H
+
+#include <stdint.h>
+
+#include <weir/buf.h>
+#include <weir/slice.h>
+#include <weir/stream.h>
+
+#include "input.h"
+
+/* The largest limit of bytes per value. */
+#define VALUES_BYTES_MAX ((uint64_t)UINT32_MAX)
+
+struct values {
+    struct input input;
+    struct weir_stream stream;
+    struct weir_limits limits;
+    struct weir_buf kept; /* what was read and not handed out, to look into for a fault */
+    uint64_t kept_from;   /* offset of its first byte in the file */
+    uint64_t fault_offset;
+    const char *fault_reason; /* NULL: the file's bytes are not at fault */
+};
+
+/* Returned by values_fill() at the end of the file. */
+#define VALUES_END 1
+
+/*
+ * Open @path, NULL or "-" for standard input.
+ *
+ * @limits  of each value; bytes 0: WEIR_STREAM_BYTES_DEFAULT
+ * Returns  0 or a negative errno. values_close() in any case.
+ */
+int values_open(struct values *values, struct weir_pool *pool, const struct weir_limits *limits,
+                const char *path);
+
+/*
+ * The next value, well-formed and within the limits. The slice is the caller's to drop.
+ *
+ * Returns  0; -EAGAIN values_fill() is next; another error: that is all.
+ */
+int values_next(struct values *values, struct weir_slice *ret);
+
+/* Read on. Returns 0, VALUES_END, or an error, which includes a value that the file cuts off. */
+int values_fill(struct values *values);
+
+/*
+ * Close, and say what is wrong if @rc, which one of the above returned, is an error: "COMMAND: FILE:
+ * offset N: REASON", or without "COMMAND: " if that is NULL. Returns the exit status.
+ */
+int values_close(struct values *values, const char *command, int rc);
+
+#endif
