@@ -1,0 +1,702 @@
+/* SPDX-License-Identifier: MIT */
+#include "support.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <msgpack.h>
+
+#include <weir/pack.h>
+#include <weir/unpack.h>
+
+#include "../lib/buf_private.h"
+#include "documents.h"
+
+#define VIEW(bytes) weir_view_of((bytes), sizeof(bytes) - 1)
+
+/* A buffer over a pool of its own, and one message at a time in it. */
+struct fixture {
+    struct weir_pool *pool;
+    struct weir_buf buf;
+    struct weir_packer packer;
+};
+
+static void begin(struct fixture *f, const struct weir_buf_options *options)
+{
+    f->pool = test_pool_create(NULL);
+    assert_int_equal(weir_buf_init(&f->buf, f->pool, options), 0);
+}
+
+static void end(struct fixture *f)
+{
+    assert_null(weir__buf_check(&f->buf));
+    weir_buf_fini(&f->buf);
+    test_pool_destroy(f->pool);
+}
+
+static void assert_bytes(struct weir_view got, struct weir_view wanted)
+{
+    assert_int_equal(got.size, wanted.size);
+    if (wanted.size != 0)
+        assert_memory_equal(got.data, wanted.data, wanted.size);
+}
+
+/* --- golden bytes ---------------------------------------------------------------------------- */
+
+enum form { NIL, FALSE, TRUE, UINT, INT, F32, F64, TEXT, BIN, ARRAY, MAP, EXT, TIME, RAW };
+
+struct golden {
+    enum form form;
+    int64_t number; /* an int64, the bits of a uint64, a count, an ext type, seconds */
+    double real;
+    struct weir_view bytes; /* nanoseconds as its size */
+    struct weir_view wanted;
+};
+
+#define GOLDEN(form, number, real, bytes, wanted)                          \
+    {                                                                      \
+        form, number, real, {(const uint8_t *)(bytes), sizeof(bytes) - 1}, \
+        {                                                                  \
+            (const uint8_t *)(wanted), sizeof(wanted) - 1                  \
+        }                                                                  \
+    }
+
+static const struct golden goldens[] = {
+    GOLDEN(NIL, 0, 0, "", "\xc0"),
+    GOLDEN(FALSE, 0, 0, "", "\xc2"),
+    GOLDEN(TRUE, 0, 0, "", "\xc3"),
+    GOLDEN(UINT, 0, 0, "", "\x00"),
+    GOLDEN(UINT, 127, 0, "", "\x7f"),
+    GOLDEN(UINT, 128, 0, "", "\xcc\x80"),
+    GOLDEN(UINT, 255, 0, "", "\xcc\xff"),
+    GOLDEN(UINT, 256, 0, "", "\xcd\x01\x00"),
+    GOLDEN(UINT, 65535, 0, "", "\xcd\xff\xff"),
+    GOLDEN(UINT, 65536, 0, "", "\xce\x00\x01\x00\x00"),
+    GOLDEN(UINT, 0xffffffff, 0, "", "\xce\xff\xff\xff\xff"),
+    GOLDEN(UINT, 0x100000000, 0, "", "\xcf\x00\x00\x00\x01\x00\x00\x00\x00"),
+    GOLDEN(UINT, -1, 0, "", "\xcf\xff\xff\xff\xff\xff\xff\xff\xff"),
+    GOLDEN(INT, 0, 0, "", "\x00"),
+    GOLDEN(INT, 127, 0, "", "\x7f"),
+    GOLDEN(INT, 128, 0, "", "\xcc\x80"),
+    GOLDEN(INT, INT64_MAX, 0, "", "\xcf\x7f\xff\xff\xff\xff\xff\xff\xff"),
+    GOLDEN(INT, -1, 0, "", "\xff"),
+    GOLDEN(INT, -32, 0, "", "\xe0"),
+    GOLDEN(INT, -33, 0, "", "\xd0\xdf"),
+    GOLDEN(INT, -128, 0, "", "\xd0\x80"),
+    GOLDEN(INT, -129, 0, "", "\xd1\xff\x7f"),
+    GOLDEN(INT, -32768, 0, "", "\xd1\x80\x00"),
+    GOLDEN(INT, -32769, 0, "", "\xd2\xff\xff\x7f\xff"),
+    GOLDEN(INT, INT32_MIN, 0, "", "\xd2\x80\x00\x00\x00"),
+    GOLDEN(INT, (int64_t)INT32_MIN - 1, 0, "", "\xd3\xff\xff\xff\xff\x7f\xff\xff\xff"),
+    GOLDEN(INT, INT64_MIN, 0, "", "\xd3\x80\x00\x00\x00\x00\x00\x00\x00"),
+    GOLDEN(F32, 0, 1.5, "", "\xca\x3f\xc0\x00\x00"),
+    GOLDEN(F32, 0, -0.0, "", "\xca\x80\x00\x00\x00"),
+    GOLDEN(F64, 0, 1.5, "", "\xcb\x3f\xf8\x00\x00\x00\x00\x00\x00"),
+    GOLDEN(F64, 0, 3.141592653589793, "", "\xcb\x40\x09\x21\xfb\x54\x44\x2d\x18"),
+    GOLDEN(TEXT, 0, 0, "", "\xa0"),
+    GOLDEN(TEXT, 0, 0, "weir", "\xa4weir"),
+    GOLDEN(TEXT, 0, 0, "0123456789abcdef0123456789abcde",
+           "\xbf"
+           "0123456789abcdef0123456789abcde"),
+    GOLDEN(TEXT, 0, 0, "0123456789abcdef0123456789abcdef",
+           "\xd9\x20"
+           "0123456789abcdef0123456789abcdef"),
+    GOLDEN(BIN, 0, 0, "", "\xc4\x00"),
+    GOLDEN(BIN, 0, 0, "\x00\xff", "\xc4\x02\x00\xff"),
+    GOLDEN(ARRAY, 0, 0, "", "\x90"),
+    GOLDEN(ARRAY, 15, 0, "", "\x9f"),
+    GOLDEN(ARRAY, 16, 0, "", "\xdc\x00\x10"),
+    GOLDEN(ARRAY, 65535, 0, "", "\xdc\xff\xff"),
+    GOLDEN(ARRAY, 65536, 0, "", "\xdd\x00\x01\x00\x00"),
+    GOLDEN(ARRAY, 0xffffffff, 0, "", "\xdd\xff\xff\xff\xff"),
+    GOLDEN(MAP, 0, 0, "", "\x80"),
+    GOLDEN(MAP, 15, 0, "", "\x8f"),
+    GOLDEN(MAP, 16, 0, "", "\xde\x00\x10"),
+    GOLDEN(MAP, 65535, 0, "", "\xde\xff\xff"),
+    GOLDEN(MAP, 65536, 0, "", "\xdf\x00\x01\x00\x00"),
+    GOLDEN(MAP, 0xffffffff, 0, "", "\xdf\xff\xff\xff\xff"),
+    GOLDEN(EXT, 5, 0, "", "\xc7\x00\x05"),
+    GOLDEN(EXT, -128, 0, "a",
+           "\xd4\x80"
+           "a"),
+    GOLDEN(EXT, 127, 0, "ab",
+           "\xd5\x7f"
+           "ab"),
+    GOLDEN(EXT, 1, 0, "abc",
+           "\xc7\x03\x01"
+           "abc"),
+    GOLDEN(EXT, 2, 0, "abcd",
+           "\xd6\x02"
+           "abcd"),
+    GOLDEN(EXT, 3, 0, "abcdefgh",
+           "\xd7\x03"
+           "abcdefgh"),
+    GOLDEN(EXT, 4, 0, "0123456789abcdef",
+           "\xd8\x04"
+           "0123456789abcdef"),
+    GOLDEN(EXT, 5, 0, "0123456789abcdefg",
+           "\xc7\x11\x05"
+           "0123456789abcdefg"),
+    GOLDEN(TIME, 0, 0, "", "\xd6\xff\x00\x00\x00\x00"),
+    GOLDEN(TIME, 0xffffffff, 0, "", "\xd6\xff\xff\xff\xff\xff"),
+    GOLDEN(TIME, 0x100000000, 0, "", "\xd7\xff\x00\x00\x00\x01\x00\x00\x00\x00"),
+    GOLDEN(TIME, 1, 999999999, "", "\xd7\xff\xee\x6b\x27\xfc\x00\x00\x00\x01"),
+    GOLDEN(TIME, 0x3ffffffff, 999999999, "", "\xd7\xff\xee\x6b\x27\xff\xff\xff\xff\xff"),
+    GOLDEN(TIME, 0x400000000, 0, "",
+           "\xc7\x0c\xff\x00\x00\x00\x00\x00\x00\x00\x04\x00\x00\x00\x00"),
+    GOLDEN(TIME, -1, 1, "", "\xc7\x0c\xff\x00\x00\x00\x01\xff\xff\xff\xff\xff\xff\xff\xff"),
+    GOLDEN(RAW, 0, 0, "\x92\x01\x02", "\x92\x01\x02"),
+    GOLDEN(RAW, 0, 0, "", ""),
+};
+#define GOLDEN_COUNT (sizeof(goldens) / sizeof(goldens[0]))
+
+static void pack_golden(struct weir_packer *p, const struct golden *g)
+{
+    switch (g->form) {
+    case NIL:
+        weir_pack_nil(p);
+        break;
+    case FALSE:
+    case TRUE:
+        weir_pack_bool(p, g->form == TRUE);
+        break;
+    case UINT:
+        weir_pack_uint(p, (uint64_t)g->number);
+        break;
+    case INT:
+        weir_pack_int(p, g->number);
+        break;
+    case F32:
+        weir_pack_f32(p, (float)g->real);
+        break;
+    case F64:
+        weir_pack_f64(p, g->real);
+        break;
+    case TEXT:
+        weir_pack_text(p, (const char *)g->bytes.data);
+        break;
+    case BIN:
+        weir_pack_bin(p, g->bytes);
+        break;
+    case ARRAY:
+        weir_pack_array(p, (size_t)g->number);
+        break;
+    case MAP:
+        weir_pack_map(p, (size_t)g->number);
+        break;
+    case EXT:
+        weir_pack_ext(p, (int8_t)g->number, g->bytes);
+        break;
+    case TIME:
+        weir_pack_timestamp(p, g->number, (uint32_t)g->real);
+        break;
+    case RAW:
+        weir_pack_raw(p, g->bytes);
+        break;
+    }
+}
+
+static void every_form_has_its_golden_bytes(void **state)
+{
+    struct fixture f;
+
+    (void)state;
+    begin(&f, NULL);
+    for (size_t i = 0; i < GOLDEN_COUNT; i++) {
+        struct weir_view message;
+        assert_int_equal(weir_pack_begin(&f.packer, &f.buf, 0), 0);
+        pack_golden(&f.packer, &goldens[i]);
+        assert_int_equal(weir_pack_offset(&f.packer), goldens[i].wanted.size);
+        assert_int_equal(weir_pack_end(&f.packer, &message), 0);
+        assert_bytes(message, goldens[i].wanted);
+        assert_null(weir__buf_check(&f.buf));
+    }
+    end(&f);
+}
+
+static void a_limit_of_exactly_its_size_fits_and_one_less_does_not(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < GOLDEN_COUNT; i++) {
+        size_t size = goldens[i].wanted.size;
+        struct weir_buf_options options = {.limit_bytes = 3 + size};
+        struct weir_view message = {NULL, 77};
+        struct fixture f;
+
+        begin(&f, &options);
+        assert_int_equal(weir_buf_append(&f.buf, VIEW("xyz")), 0);
+        assert_int_equal(weir_pack_begin(&f.packer, &f.buf, 0), 0);
+        pack_golden(&f.packer, &goldens[i]);
+        assert_int_equal(weir_pack_end(&f.packer, &message), 0);
+        assert_bytes(message, goldens[i].wanted);
+        assert_int_equal(weir_buf_size(&f.buf), 3 + size);
+        assert_null(weir__buf_check(&f.buf));
+        end(&f);
+        if (size == 0)
+            continue;
+
+        message = weir_view_of(NULL, 77);
+        options.limit_bytes = 3 + 1 + size - 1;
+        begin(&f, &options);
+        assert_int_equal(weir_buf_append(&f.buf, VIEW("xyz")), 0);
+        assert_int_equal(weir_pack_begin(&f.packer, &f.buf, 0), 0);
+        weir_pack_nil(&f.packer);
+        pack_golden(&f.packer, &goldens[i]);
+        assert_int_equal(weir_pack_error(&f.packer), -ENOBUFS);
+        assert_int_equal(weir_pack_offset(&f.packer), 1);
+        for (size_t j = 0; j < GOLDEN_COUNT; j++)
+            pack_golden(&f.packer, &goldens[j]);
+        assert_int_equal(weir_pack_offset(&f.packer), 1);
+        assert_int_equal(weir_pack_end(&f.packer, &message), -ENOBUFS);
+        assert_int_equal(message.size, 77);
+        assert_int_equal(weir_buf_size(&f.buf), 3);
+        end(&f);
+    }
+}
+
+/* --- against MessagePack-C ------------------------------------------------------------------- */
+
+/* The same values by both: one message of ours, one sbuffer of theirs. */
+struct pair {
+    struct fixture f;
+    msgpack_sbuffer theirs;
+    msgpack_packer packer;
+};
+
+static void pair_begin(struct pair *p)
+{
+    begin(&p->f, NULL);
+    msgpack_sbuffer_init(&p->theirs);
+    msgpack_packer_init(&p->packer, &p->theirs, msgpack_sbuffer_write);
+    assert_int_equal(weir_pack_begin(&p->f.packer, &p->f.buf, 0), 0);
+}
+
+/* Compare what was packed since the last time. */
+static void pair_compare(struct pair *p)
+{
+    struct weir_view ours;
+
+    assert_int_equal(weir_pack_end(&p->f.packer, &ours), 0);
+    assert_bytes(ours, weir_view_of(p->theirs.data, p->theirs.size));
+    msgpack_sbuffer_clear(&p->theirs);
+    weir_buf_reset(&p->f.buf);
+    assert_int_equal(weir_pack_begin(&p->f.packer, &p->f.buf, 0), 0);
+}
+
+static void pair_end(struct pair *p)
+{
+    pair_compare(p);
+    weir_pack_cancel(&p->f.packer);
+    msgpack_sbuffer_destroy(&p->theirs);
+    end(&p->f);
+}
+
+static void pack_both(struct pair *p, uint64_t bits)
+{
+    weir_pack_uint(&p->f.packer, bits);
+    msgpack_pack_uint64(&p->packer, bits);
+    weir_pack_int(&p->f.packer, (int64_t)bits);
+    msgpack_pack_int64(&p->packer, (int64_t)bits);
+    weir_pack_int(&p->f.packer, (int64_t)(0 - bits));
+    msgpack_pack_int64(&p->packer, (int64_t)(0 - bits));
+}
+
+static void every_boundary_integer_is_packed_as_by_MessagePack_C(void **state)
+{
+    struct pair p;
+
+    (void)state;
+    pair_begin(&p);
+    for (unsigned bit = 0; bit < 64; bit++) {
+        for (uint64_t away = 0; away <= 40; away++) {
+            pack_both(&p, (UINT64_C(1) << bit) + away);
+            pack_both(&p, (UINT64_C(1) << bit) - away);
+        }
+        pair_compare(&p);
+    }
+    for (uint64_t small = 0; small <= 70000; small++) {
+        pack_both(&p, small);
+        if (small % 1000 == 0)
+            pair_compare(&p);
+    }
+    pair_end(&p);
+}
+
+static void millions_of_random_integers_are_packed_as_by_MessagePack_C(void **state)
+{
+    struct test_random random;
+    struct pair p;
+
+    (void)state;
+    test_random_init(&random);
+    pair_begin(&p);
+    for (int round = 0; round < 1000; round++) {
+        for (int i = 0; i < 1000; i++)
+            pack_both(&p, random_integer(&random));
+        pair_compare(&p);
+    }
+    pair_end(&p);
+}
+
+static void every_size_is_packed_as_by_MessagePack_C(void **state)
+{
+    static const size_t sizes[] = {0,   1,   2,   3,     4,     5,     7,     8,
+                                   9,   15,  16,  17,    31,    32,    33,    254,
+                                   255, 256, 257, 65534, 65535, 65536, 65537, 1 << 20};
+    static char bytes[1 << 20];
+    struct pair p;
+
+    (void)state;
+    test_fill(bytes, sizeof(bytes), 1);
+    pair_begin(&p);
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        struct weir_view view = weir_view_of(bytes, sizes[i]);
+        weir_pack_str(&p.f.packer, view);
+        msgpack_pack_str_with_body(&p.packer, bytes, view.size);
+        weir_pack_bin(&p.f.packer, view);
+        msgpack_pack_bin_with_body(&p.packer, bytes, view.size);
+        weir_pack_ext(&p.f.packer, (int8_t)i, view);
+        msgpack_pack_ext_with_body(&p.packer, bytes, view.size, (int8_t)i);
+        weir_pack_array(&p.f.packer, view.size);
+        msgpack_pack_array(&p.packer, view.size);
+        weir_pack_map(&p.f.packer, view.size);
+        msgpack_pack_map(&p.packer, view.size);
+        pair_compare(&p);
+    }
+    pair_end(&p);
+}
+
+static void random_floats_and_times_are_packed_as_by_MessagePack_C(void **state)
+{
+    struct test_random random;
+    struct pair p;
+
+    (void)state;
+    test_random_init(&random);
+    pair_begin(&p);
+    for (int i = 0; i < 300000; i++) {
+        uint64_t bits = test_random(&random);
+        double wide;
+        float narrow = (float)test_random(&random) / 3;
+        msgpack_timestamp time = {(int64_t)random_integer(&random),
+                                  (uint32_t)test_random_below(&random, 1000000000)};
+        if (i % 4 == 0)
+            time.tv_nsec = 0;
+        memcpy(&wide, &bits, sizeof(wide));
+        weir_pack_f64(&p.f.packer, wide);
+        msgpack_pack_double(&p.packer, wide);
+        weir_pack_f32(&p.f.packer, narrow);
+        msgpack_pack_float(&p.packer, narrow);
+        weir_pack_timestamp(&p.f.packer, time.tv_sec, time.tv_nsec);
+        msgpack_pack_timestamp(&p.packer, &time);
+        weir_pack_bool(&p.f.packer, (bits & 1) != 0);
+        if ((bits & 1) != 0)
+            msgpack_pack_true(&p.packer);
+        else
+            msgpack_pack_false(&p.packer);
+        weir_pack_nil(&p.f.packer);
+        msgpack_pack_nil(&p.packer);
+        if (i % 1000 == 0)
+            pair_compare(&p);
+    }
+    pair_end(&p);
+}
+
+static int write_into_buf(void *data, const char *bytes, size_t size)
+{
+    return weir_buf_append(data, weir_view_of(bytes, size));
+}
+
+static void MessagePack_C_packs_into_a_buffer(void **state)
+{
+    struct test_random random;
+    msgpack_sbuffer theirs;
+    msgpack_packer into_sbuffer;
+    msgpack_packer into_buf;
+    struct weir_view message;
+    struct fixture f;
+
+    (void)state;
+    begin(&f, NULL);
+    msgpack_sbuffer_init(&theirs);
+    msgpack_packer_init(&into_sbuffer, &theirs, msgpack_sbuffer_write);
+    msgpack_packer_init(&into_buf, &f.buf, write_into_buf);
+    assert_int_equal(weir_buf_begin(&f.buf, 0), 0);
+    for (uint64_t seed = 0; seed < 200; seed++) {
+        test_random_seed(&random, seed);
+        random_document(&into_sbuffer, &random, 5);
+        test_random_seed(&random, seed);
+        random_document(&into_buf, &random, 5);
+    }
+    weir_buf_end(&f.buf, &message);
+    assert_bytes(message, weir_view_of(theirs.data, theirs.size));
+    msgpack_sbuffer_destroy(&theirs);
+    end(&f);
+}
+
+/* --- errors ---------------------------------------------------------------------------------- */
+
+static void sizes_above_32_bits_are_refused_unseen(void **state)
+{
+    static const uint8_t byte;
+    struct weir_view huge = weir_view_of(&byte, (size_t)UINT32_MAX + 1);
+    volatile size_t all = SIZE_MAX; /* so that the compiler does not warn of it */
+    struct fixture f;
+
+    (void)state;
+    begin(&f, NULL);
+    for (int form = 0; form < 7; form++) {
+        assert_int_equal(weir_pack_begin(&f.packer, &f.buf, 0), 0);
+        weir_pack_uint(&f.packer, 1000);
+        switch (form) {
+        case 0:
+            weir_pack_str(&f.packer, huge);
+            break;
+        case 1:
+            weir_pack_bin(&f.packer, huge);
+            break;
+        case 2:
+            weir_pack_ext(&f.packer, 1, huge);
+            break;
+        case 3:
+            weir_pack_array(&f.packer, huge.size);
+            break;
+        case 4:
+            weir_pack_map(&f.packer, huge.size);
+            break;
+        case 5:
+            weir_pack_bin(&f.packer, weir_view_of(&byte, all));
+            break;
+        default:
+            weir_pack_raw(&f.packer, weir_view_of(&byte, all));
+            break;
+        }
+        weir_pack_nil(&f.packer);
+        assert_int_equal(weir_pack_offset(&f.packer), 3);
+        assert_int_equal(weir_pack_end(&f.packer, NULL), -EOVERFLOW);
+        assert_int_equal(weir_buf_size(&f.buf), 0);
+    }
+    end(&f);
+}
+
+static void a_timestamp_with_too_many_nanoseconds_is_refused(void **state)
+{
+    struct fixture f;
+
+    (void)state;
+    begin(&f, NULL);
+    assert_int_equal(weir_pack_begin(&f.packer, &f.buf, 0), 0);
+    weir_pack_timestamp(&f.packer, 0, 999999999);
+    weir_pack_timestamp(&f.packer, 0, 1000000000);
+    assert_int_equal(weir_pack_offset(&f.packer), 10);
+    assert_int_equal(weir_pack_end(&f.packer, NULL), -EINVAL);
+    end(&f);
+}
+
+static void a_begin_that_failed_is_remembered_until_the_end(void **state)
+{
+    struct weir_buf_options options = {.limit_bytes = 8};
+    struct weir_view message = {NULL, 77};
+    struct fixture f;
+
+    (void)state;
+    begin(&f, &options);
+    assert_int_equal(weir_pack_begin(&f.packer, &f.buf, 9), -ENOBUFS);
+    for (size_t i = 0; i < GOLDEN_COUNT; i++)
+        pack_golden(&f.packer, &goldens[i]);
+    assert_int_equal(weir_pack_error(&f.packer), -ENOBUFS);
+    assert_int_equal(weir_pack_offset(&f.packer), 0);
+    assert_int_equal(weir_pack_end(&f.packer, &message), -ENOBUFS);
+    assert_int_equal(message.size, 77);
+    assert_int_equal(weir_pack_begin(&f.packer, &f.buf, 9), -ENOBUFS);
+    weir_pack_cancel(&f.packer);
+    assert_int_equal(weir_pack_begin(&f.packer, &f.buf, 8), 0);
+    weir_pack_text(&f.packer, "1234567");
+    assert_int_equal(weir_pack_end(&f.packer, &message), 0);
+    assert_bytes(message,
+                 VIEW("\xa7"
+                      "1234567"));
+    end(&f);
+}
+
+static void a_message_that_is_given_up_leaves_no_trace(void **state)
+{
+    struct weir_buf_options options = {.initial_bytes = 64};
+    struct weir_view kept, message;
+    struct fixture f;
+
+    (void)state;
+    begin(&f, &options);
+    assert_int_equal(weir_pack_begin(&f.packer, &f.buf, 0), 0);
+    weir_pack_text(&f.packer, "kept");
+    assert_int_equal(weir_pack_end(&f.packer, &kept), 0);
+    for (size_t size = 0; size < 3000; size += 7) {
+        assert_int_equal(weir_pack_begin(&f.packer, &f.buf, 0), 0);
+        for (size_t i = 0; i < size; i++)
+            weir_pack_nil(&f.packer);
+        assert_int_equal(weir_pack_offset(&f.packer), size);
+        weir_pack_cancel(&f.packer);
+        assert_int_equal(weir_buf_size(&f.buf), 5);
+        assert_bytes(kept, VIEW("\xa4kept"));
+        assert_null(weir__buf_check(&f.buf));
+    }
+    assert_int_equal(weir_pack_begin(&f.packer, &f.buf, 0), 0);
+    weir_pack_bool(&f.packer, true);
+    assert_int_equal(weir_pack_end(&f.packer, &message), 0);
+    assert_bytes(message, VIEW("\xc3"));
+    assert_int_equal(weir_buf_size(&f.buf), 6);
+    end(&f);
+}
+
+/* --- where the bytes lie --------------------------------------------------------------------- */
+
+static void a_message_within_its_hint_is_never_moved(void **state)
+{
+    struct weir_buf_options options = {.initial_bytes = 64};
+    static char bytes[100000];
+    struct fixture f;
+
+    (void)state;
+    for (size_t before = 0; before < 100; before += 9) {
+        for (size_t size = 1; size <= sizeof(bytes); size = size * 3 + 1) {
+            begin(&f, &options);
+            assert_int_equal(weir_buf_append(&f.buf, weir_view_of(bytes, before)), 0);
+            uint64_t copied = weir_buf_bytes_copied(&f.buf);
+            assert_int_equal(weir_pack_begin(&f.packer, &f.buf, size), 0);
+            for (size_t i = 0; i < size; i++)
+                weir_pack_nil(&f.packer);
+            assert_int_equal(weir_pack_end(&f.packer, NULL), 0);
+            assert_int_equal(weir_buf_bytes_copied(&f.buf), copied);
+            end(&f);
+        }
+    }
+}
+
+static void a_message_that_outgrows_its_segment_is_moved_and_counted(void **state)
+{
+    struct weir_buf_options options = {.initial_bytes = 64};
+    struct weir_view first, message;
+    struct fixture f;
+
+    (void)state;
+    begin(&f, &options);
+    assert_int_equal(weir_pack_begin(&f.packer, &f.buf, 0), 0);
+    weir_pack_text(&f.packer, "0123456789");
+    assert_int_equal(weir_pack_end(&f.packer, &first), 0);
+    assert_int_equal(weir_pack_begin(&f.packer, &f.buf, 0), 0);
+    for (int i = 0; i < 53; i++)
+        weir_pack_uint(&f.packer, 7);
+    assert_int_equal(weir_buf_bytes_copied(&f.buf), 0);
+    weir_pack_uint(&f.packer, 7); /* the 65th byte of a block of 64 */
+    assert_int_equal(weir_buf_bytes_copied(&f.buf), 53);
+    assert_int_equal(weir_pack_offset(&f.packer), 54);
+    assert_int_equal(weir_pack_end(&f.packer, &message), 0);
+    assert_int_equal(message.size, 54);
+    assert_bytes(first,
+                 VIEW("\xaa"
+                      "0123456789"));
+    assert_int_equal(weir_buf_size(&f.buf), 65);
+    end(&f);
+}
+
+static void a_large_message_in_small_steps_is_moved_a_few_times_only(void **state)
+{
+    const size_t count = 1 << 20;
+    struct weir_view message;
+    struct fixture f;
+
+    (void)state;
+    begin(&f, &(struct weir_buf_options){.growth_percent = 100, .initial_bytes = 64});
+    assert_int_equal(weir_pack_begin(&f.packer, &f.buf, 0), 0);
+    for (size_t i = 0; i < count; i++)
+        weir_pack_nil(&f.packer);
+    assert_int_equal(weir_pack_end(&f.packer, &message), 0);
+    assert_int_equal(message.size, count);
+    assert_true(weir_buf_bytes_copied(&f.buf) <= 3 * count);
+    for (size_t i = 0; i < count; i++)
+        assert_true(message.data[i] == 0xc0);
+    end(&f);
+}
+
+/* --- out of memory --------------------------------------------------------------------------- */
+
+/* Two messages in small segments; the sizes of both. Returns the first error. */
+static int pack_much(struct weir_buf *buf)
+{
+    static char bytes[50000];
+    struct weir_packer packer;
+
+    for (int message = 0; message < 2; message++) {
+        weir_pack_begin(&packer, buf, 0);
+        for (int i = 0; i < 100; i++) {
+            weir_pack_array(&packer, 2);
+            weir_pack_text(&packer, "0123456789");
+            weir_pack_bin(&packer, weir_view_of(bytes, (size_t)i * 500));
+        }
+        size_t before = weir_buf_size(buf);
+        int rc = weir_pack_end(&packer, NULL);
+        assert_null(weir__buf_check(buf));
+        if (rc != 0) {
+            assert_true(weir_buf_size(buf) <= before);
+            return rc;
+        }
+    }
+    return 0;
+}
+
+static void every_failing_allocation_is_reported_and_leaves_the_buffer(void **state)
+{
+    struct test_source source;
+
+    (void)state;
+    for (uint64_t n = 1;; n++) {
+        struct weir_buf_options options = {.initial_bytes = 64};
+        struct weir_buf buf;
+        test_source_init(&source);
+        struct weir_pool *pool = test_pool_create(&source);
+        assert_int_equal(weir_buf_init(&buf, pool, &options), 0);
+        assert_int_equal(weir_buf_append(&buf, VIEW("before")), 0);
+        test_source_fail(&source, n);
+        int rc = pack_much(&buf);
+        struct weir_slice front;
+        assert_int_equal(weir_buf_front(&buf, &front), 0);
+        assert_memory_equal(front.view.data, "before", 6);
+        weir_slice_drop(&front);
+        /* and it works on */
+        test_source_fail(&source, 0);
+        assert_int_equal(pack_much(&buf), 0);
+        weir_buf_fini(&buf);
+        test_pool_destroy(pool);
+        test_source_fini(&source);
+        if (source.failures == 0) {
+            assert_int_equal(rc, 0);
+            assert_true(n > 2);
+            break;
+        }
+        assert_int_equal(rc, -ENOMEM);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_form_has_its_golden_bytes),
+        cmocka_unit_test(a_limit_of_exactly_its_size_fits_and_one_less_does_not),
+        cmocka_unit_test(every_boundary_integer_is_packed_as_by_MessagePack_C),
+        cmocka_unit_test(millions_of_random_integers_are_packed_as_by_MessagePack_C),
+        cmocka_unit_test(every_size_is_packed_as_by_MessagePack_C),
+        cmocka_unit_test(random_floats_and_times_are_packed_as_by_MessagePack_C),
+        cmocka_unit_test(MessagePack_C_packs_into_a_buffer),
+        cmocka_unit_test(sizes_above_32_bits_are_refused_unseen),
+        cmocka_unit_test(a_timestamp_with_too_many_nanoseconds_is_refused),
+        cmocka_unit_test(a_begin_that_failed_is_remembered_until_the_end),
+        cmocka_unit_test(a_message_that_is_given_up_leaves_no_trace),
+        cmocka_unit_test(a_message_within_its_hint_is_never_moved),
+        cmocka_unit_test(a_message_that_outgrows_its_segment_is_moved_and_counted),
+        cmocka_unit_test(a_large_message_in_small_steps_is_moved_a_few_times_only),
+        cmocka_unit_test(every_failing_allocation_is_reported_and_leaves_the_buffer),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
