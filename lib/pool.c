@@ -122,8 +122,9 @@ static void cache_evict(struct weir_pool *pool);
 /* Obtain within the limit; large blocks that are only kept for reuse give way to it. */
 static int obtain(struct weir_pool *pool, size_t bytes, size_t align_bytes, void **ret)
 {
+    /* Without a limit this says that no address space is that large. */
     if (bytes > pool->limit_bytes - (pool->bytes_held - pool->cached_bytes))
-        return -ENOBUFS;
+        return pool->limit_bytes == SIZE_MAX ? -ENOMEM : -ENOBUFS;
     while (bytes > pool->limit_bytes - pool->bytes_held)
         cache_evict(pool);
 
@@ -632,8 +633,8 @@ static int plan_make(struct plan *plan, const struct weir_pool_options *options)
     long page_bytes = sysconf(_SC_PAGESIZE);
     plan->page_bytes = page_bytes > (long)PAGE_MIN_BYTES ? (size_t)page_bytes : PAGE_MIN_BYTES;
     plan->limit_bytes = options->limit_bytes != 0 ? options->limit_bytes : SIZE_MAX;
-    plan->large_retain_bytes = options->large_retain_bytes != 0 ? options->large_retain_bytes
-                                                                : LARGE_RETAIN_DEFAULT_BYTES;
+    plan->large_retain_bytes =
+        options->large_retain_bytes != 0 ? options->large_retain_bytes : LARGE_RETAIN_DEFAULT_BYTES;
     uint32_t largest = plan->class_bytes[plan->class_count - 1];
     size_t bytes = sizeof(struct weir_pool) + (largest >> WEIR__POOL_GRAIN_SHIFT);
     plan->pool_bytes = (bytes + DESKS_FIRST_BYTES + plan->page_bytes - 1) & ~(plan->page_bytes - 1);

@@ -59,10 +59,10 @@ _Static_assert(sizeof(struct weir_slab) == 64, "the slab table is counted in the
 struct weir__segment {
     struct weir_pool *pool;
     struct weir__segment *older;
-    size_t used_bytes;   /* header, slab table and descriptors, from the start */
-    uint32_t slab_from;  /* slabs from this one up are cut */
+    size_t used_bytes;  /* header, slab table and descriptors, from the start */
+    uint32_t slab_from; /* slabs from this one up are cut */
     uint32_t slab_count;
-    int32_t index;       /* 0 for the oldest, without gaps */
+    int32_t index; /* 0 for the oldest, without gaps */
     struct weir_slab slabs[] __attribute__((aligned(WEIR__CACHE_LINE)));
 };
 
@@ -70,7 +70,7 @@ struct weir__segment {
 struct weir__large {
     struct weir_slab slab;
     struct weir_block block;
-    size_t mapped_bytes; /* at least block.size */
+    size_t mapped_bytes;       /* at least block.size */
     struct weir__large *newer; /* while cached */
     struct weir__large *older; /* while cached; links free desks too */
     struct weir__large *bin_next;
@@ -97,9 +97,9 @@ struct weir_pool {
     size_t page_bytes;
     size_t slab_bytes;
     size_t segment_bytes;
-    size_t limit_bytes;        /* SIZE_MAX: none */
+    size_t limit_bytes; /* SIZE_MAX: none */
     size_t large_retain_bytes;
-    size_t pool_bytes;         /* size of this very mapping */
+    size_t pool_bytes; /* size of this very mapping */
 
     uint64_t bytes_held;
     uint64_t bytes_held_peak;
@@ -129,8 +129,8 @@ struct weir_pool {
  * registers them looks at pool->segment_count and each one's index. Owner's thread; a segment
  * stays until the pool is destroyed.
  */
-static inline const struct weir__segment *weir__pool_segment_next(const struct weir_pool *pool,
-                                                                  const struct weir__segment *segment)
+static inline const struct weir__segment *weir__pool_segment_next(
+    const struct weir_pool *pool, const struct weir__segment *segment)
 {
     return segment == NULL ? pool->segments : segment->older;
 }

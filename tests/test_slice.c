@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: MIT */
+#include "support.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+
+#include <weir/slice.h>
+
+static struct weir_slice slice_of_a_block(struct weir_pool *pool, size_t size_bytes)
+{
+    struct weir_block *block;
+
+    assert_int_equal(weir_pool_alloc(pool, size_bytes, &block), 0);
+    test_fill(block->data, size_bytes, 1);
+    return weir_slice_adopt(weir_view_of(block->data, size_bytes), block);
+}
+
+static uint64_t in_use(const struct weir_pool *pool)
+{
+    struct weir_pool_stats stats;
+
+    weir_pool_stats(pool, &stats);
+    return stats.total.blocks_in_use;
+}
+
+static void adopting_takes_the_callers_reference(void **state)
+{
+    struct weir_pool *pool = test_pool_create(NULL);
+    struct weir_slice slice = slice_of_a_block(pool, 100);
+
+    (void)state;
+    assert_true(weir_block_is_exclusive(slice.block));
+    assert_int_equal(in_use(pool), 1);
+    weir_slice_drop(&slice);
+    assert_null(slice.block);
+    assert_null(slice.view.data);
+    assert_int_equal(slice.view.size, 0);
+    assert_int_equal(in_use(pool), 0);
+    test_pool_destroy(pool);
+}
+
+static void the_bytes_live_until_the_last_holder_drops(void **state)
+{
+    struct weir_pool *pool = test_pool_create(NULL);
+    struct weir_slice first = slice_of_a_block(pool, 100);
+    struct weir_slice second = weir_slice_hold(&first);
+
+    (void)state;
+    assert_ptr_equal(second.view.data, first.view.data);
+    assert_int_equal(second.view.size, 100);
+    assert_false(weir_block_is_exclusive(first.block));
+    weir_slice_drop(&first);
+    assert_int_equal(in_use(pool), 1);
+    assert_true(weir_block_is_exclusive(second.block));
+    assert_true(test_is_filled(second.view.data, second.view.size, 1));
+    weir_slice_drop(&second);
+    assert_int_equal(in_use(pool), 0);
+    test_pool_destroy(pool);
+}
+
+static void a_part_holds_a_reference_of_its_own(void **state)
+{
+    struct weir_pool *pool = test_pool_create(NULL);
+    struct weir_slice whole = slice_of_a_block(pool, 100);
+    struct weir_slice part = {{NULL, 0}, NULL};
+    struct weir_slice empty = {{NULL, 0}, NULL};
+    const uint8_t *start = whole.view.data;
+
+    (void)state;
+    assert_int_equal(weir_slice_sub(&whole, 10, 20, &part), 0);
+    assert_int_equal(weir_slice_sub(&whole, 100, 0, &empty), 0);
+    weir_slice_drop(&whole);
+    assert_ptr_equal(part.view.data, start + 10);
+    assert_int_equal(part.view.size, 20);
+    assert_int_equal(empty.view.size, 0);
+    weir_slice_drop(&part);
+    assert_int_equal(in_use(pool), 1);
+    weir_slice_drop(&empty);
+    assert_int_equal(in_use(pool), 0);
+    test_pool_destroy(pool);
+}
+
+static void a_part_outside_is_refused_and_holds_nothing(void **state)
+{
+    struct weir_pool *pool = test_pool_create(NULL);
+    struct weir_slice whole = slice_of_a_block(pool, 100);
+    struct weir_slice part = {{NULL, 77}, NULL};
+
+    (void)state;
+    assert_int_equal(weir_slice_sub(&whole, 0, 101, &part), -EOVERFLOW);
+    assert_int_equal(weir_slice_sub(&whole, 101, 0, &part), -EOVERFLOW);
+    assert_int_equal(weir_slice_sub(&whole, 50, SIZE_MAX, &part), -EOVERFLOW);
+    assert_int_equal(weir_slice_sub(&whole, SIZE_MAX, 2, &part), -EOVERFLOW);
+    assert_int_equal(part.view.size, 77);
+    assert_null(part.block);
+    assert_true(weir_block_is_exclusive(whole.block));
+    weir_slice_drop(&whole);
+    test_pool_destroy(pool);
+}
+
+static void bytes_of_nobody_need_no_block(void **state)
+{
+    struct weir_slice literal = weir_slice_adopt(weir_view_text("literal"), NULL);
+    struct weir_slice zeroed = {{NULL, 0}, NULL};
+    struct weir_slice part, held;
+
+    (void)state;
+    held = weir_slice_hold(&literal);
+    assert_null(held.block);
+    assert_true(weir_view_equal(held.view, weir_view_text("literal")));
+    assert_int_equal(weir_slice_sub(&literal, 3, 4, &part), 0);
+    assert_null(part.block);
+    assert_true(weir_view_equal(part.view, weir_view_text("eral")));
+    weir_slice_drop(&part);
+    weir_slice_drop(&held);
+    weir_slice_drop(&literal);
+    weir_slice_drop(&literal);
+    weir_slice_drop(&zeroed);
+    held = weir_slice_hold(&zeroed);
+    assert_null(held.view.data);
+}
+
+static void *check_and_drop(void *argument)
+{
+    struct weir_slice *slice = argument;
+    bool good = test_is_filled(slice->view.data, slice->view.size, 1);
+
+    weir_slice_drop(slice);
+    return good ? argument : NULL;
+}
+
+static void a_slice_may_be_dropped_on_another_thread(void **state)
+{
+    enum { THREADS = 4 };
+    struct weir_pool *pool = test_pool_create(NULL);
+    struct weir_slice whole = slice_of_a_block(pool, 3000);
+    struct weir_slice held[THREADS];
+    pthread_t threads[THREADS];
+
+    (void)state;
+    for (int i = 0; i < THREADS; i++) {
+        held[i] = weir_slice_hold(&whole);
+        assert_int_equal(pthread_create(&threads[i], NULL, check_and_drop, &held[i]), 0);
+    }
+    weir_slice_drop(&whole);
+    for (int i = 0; i < THREADS; i++) {
+        void *good;
+        assert_int_equal(pthread_join(threads[i], &good), 0);
+        assert_non_null(good);
+    }
+    (void)weir_pool_reclaim(pool);
+    assert_int_equal(in_use(pool), 0);
+    test_pool_destroy(pool);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(adopting_takes_the_callers_reference),
+        cmocka_unit_test(the_bytes_live_until_the_last_holder_drops),
+        cmocka_unit_test(a_part_holds_a_reference_of_its_own),
+        cmocka_unit_test(a_part_outside_is_refused_and_holds_nothing),
+        cmocka_unit_test(bytes_of_nobody_need_no_block),
+        cmocka_unit_test(a_slice_may_be_dropped_on_another_thread),
+    };
+    return cmocka_run_group_tests_name("slice", tests, NULL, NULL);
+}
