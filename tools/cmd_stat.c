@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: MIT */
+/* weir stat: the counters of a service as JSON. */
+#include "weir.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <weir/conn.h>
+#include <weir/rpc.h>
+
+#include "address.h"
+#include "client.h"
+#include "json_line.h"
+#include "options.h"
+#include "report.h"
+
+#define TIMEOUT_SECONDS 5
+#define TIMEOUT_SECONDS_MAX 86400
+#define CALL_ID 1
+
+static const char command[] = "weir stat";
+
+static const char usage[] =
+    "Usage: weir stat [OPTION]... ADDR\n"
+    "Show the counters of the service at ADDR, " ADDRESS_FORMS ", as one line of JSON.\n"
+    "\n"
+    "      --timeout SECONDS  for connecting, and for the answer (default 5)\n"
+    "  -h, --help             show this text\n"
+    "  -V, --version          show the version\n"
+    "\n"
+    "Exit status: 0; 1 the service refused; 64 wrong usage; 69 it cannot be reached.\n";
+
+struct call {
+    struct client client;
+    struct weir_conn conn;
+    struct weir_op timer;
+    int status;
+    bool answered;
+    bool closed;
+};
+
+static void on_message(struct weir_conn *conn, const struct weir_slice *message)
+{
+    struct call *call = conn->user;
+    struct weir_rpc_message response;
+    char text[CLIENT_ERROR_BYTES];
+    int rc = weir_rpc_parse(message->view, &response, NULL);
+    if (rc != 0 || response.kind != WEIR_RPC_RESPONSE || response.id != CALL_ID) {
+        weir_conn_abort(conn, -EPROTO, "not a response to our call");
+        return;
+    }
+    call->answered = true;
+    if (response.failed) {
+        client_error_text(response.error, text);
+        report_error(command, "%s: %s", call->client.address, text);
+        call->status = REPORT_BAD_DATA;
+    } else {
+        rc = json_line_print(response.result, call->client.pool, stdout);
+        if (rc != 0)
+            call->status = rc == -EBADMSG ? REPORT_BAD_DATA : report_output_error(command, rc);
+    }
+    weir_conn_finish(conn);
+}
+
+static void on_closed(struct weir_conn *conn, const struct weir_fault *why)
+{
+    struct call *call = conn->user;
+    call->closed = true;
+    weir_op_cancel(&call->timer);
+    if (call->answered)
+        return;
+    report_error(command, "%s: no answer: %s", call->client.address,
+                 why->error == 0 ? "the service closed the connection" : why->reason);
+    call->status = EX_UNAVAILABLE;
+}
+
+static void on_timer(struct weir_op *op)
+{
+    struct call *call = op->user;
+    if (op->result == 0)
+        weir_conn_abort(&call->conn, -ETIMEDOUT, "none in time");
+}
+
+static const struct weir_conn_handlers handlers = {on_message, NULL, on_closed};
+
+static int run(struct call *call, int fd, uint64_t timeout_seconds)
+{
+    struct weir_packer p;
+    int rc = weir_conn_init(&call->conn, call->client.ring, fd, &handlers, NULL, call);
+    if (rc != 0)
+        return report_memory_error(command, rc);
+    weir_op_init(&call->timer, on_timer, call);
+    weir_ring_timeout(call->client.ring, &call->timer, (int64_t)timeout_seconds * 1000000000);
+    weir_pack_begin(&p, weir_conn_out(&call->conn), 0);
+    weir_rpc_request(&p, CALL_ID, weir_view_text("stat"), 0);
+    rc = weir_pack_end(&p, NULL);
+    if (rc != 0)
+        weir_conn_abort(&call->conn, rc, "no memory for the call");
+    weir_conn_flush(&call->conn);
+    while (!call->closed) {
+        rc = weir_ring_run(call->client.ring, -1);
+        if (rc < 0 && rc != -EINTR) {
+            report_error(command, "waiting for the kernel: %s", strerror(-rc));
+            return EX_OSERR;
+        }
+    }
+    return call->status;
+}
+
+int weir_cmd_stat(int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"timeout", required_argument, NULL, 't'},
+        {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'V'},
+        {NULL, 0, NULL, 0},
+    };
+    struct call call;
+    uint64_t timeout_seconds = TIMEOUT_SECONDS;
+    int option;
+    int fd;
+    while ((option = getopt_long(argc, argv, "hV", options, NULL)) != -1) {
+        switch (option) {
+        case 't':
+            if (!options_number(command, "timeout", optarg, false, 1, TIMEOUT_SECONDS_MAX,
+                                &timeout_seconds))
+                return EX_USAGE;
+            break;
+        case 'h':
+            fputs(usage, stdout);
+            return report_stdout(command);
+        case 'V':
+            return report_version();
+        default:
+            return report_hint(command);
+        }
+    }
+    if (optind + 1 != argc)
+        return report_usage(command, "one address is expected");
+    memset(&call, 0, sizeof call);
+    int status = client_open(&call.client, command, argv[optind], timeout_seconds, &fd);
+    if (status == EX_OK)
+        status = run(&call, fd, timeout_seconds);
+    return report_first(status, client_close(&call.client));
+}
