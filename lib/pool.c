@@ -20,6 +20,10 @@
 #define UNPOISON(address, size) ((void)(address), (void)(size))
 #endif
 
+#ifndef WEIR_DEBUG
+#define WEIR_DEBUG 0
+#endif
+
 #define COLD __attribute__((noinline, cold))
 #define INLINE static inline __attribute__((always_inline))
 
@@ -521,6 +525,17 @@ static COLD void release_slow(struct weir_block *block)
                                           __ATOMIC_RELAXED));
 }
 
+/* With --enable-debug: what the last drop finds must be a block in use, in its own place. */
+INLINE void debug_block(const struct weir_block *block)
+{
+    const struct weir_slab *slab = block->slab;
+    (void)slab;
+    assert(block->next == NULL);
+    assert(block >= slab->blocks && block < slab->blocks + slab->count);
+    assert(block->data == slab->base + (size_t)(block - slab->blocks) * block->size);
+    assert(slab->segment >= 0 || slab->class == &slab->pool->large);
+}
+
 void weir_block_drop(struct weir_block *block)
 {
     if (block == NULL)
@@ -531,6 +546,8 @@ void weir_block_drop(struct weir_block *block)
     assert(refs != 0);
     if (WEIR_UNLIKELY(refs != 1) && __atomic_fetch_sub(&block->refs, 1, __ATOMIC_ACQ_REL) != 1)
         return;
+    if (WEIR_DEBUG)
+        debug_block(block);
     __atomic_store_n(&block->refs, 0, __ATOMIC_RELAXED);
     POISON(block->data, block->size);
 

@@ -71,7 +71,11 @@ struct weir_pool_options {
     uint32_t class_bytes[WEIR_POOL_CLASSES_MAX];
     /** Bytes per segment, a power of two up to 1 GiB, at least 8 slabs. 0: 2 MiB or 8 slabs. */
     size_t segment_bytes;
-    /** Most bytes ever held from the source, bookkeeping included. 0: no limit. */
+    /**
+     * Most bytes ever held from the source, bookkeeping included. 0: no limit. Memory comes in
+     * whole segments: below about segment_bytes only large blocks can be had. At the limit large
+     * blocks that are kept for reuse are given back first.
+     */
     size_t limit_bytes;
     /** Blocks above the largest class that are kept for reuse, in bytes. 0: 16 MiB. */
     size_t large_retain_bytes;
@@ -152,7 +156,8 @@ WEIR_API int weir_pool_destroy(struct weir_pool *pool);
  * Valid until  its last reference is dropped with weir_block_drop().
  * Contents     unspecified.
  * Threads      the owner.
- * Cost         a hit takes the head of a free list; a miss may call the source once.
+ * Cost         a hit takes the head of a free list; a miss calls the source once, for a large block
+ *              now and then twice (its descriptor).
  */
 WEIR_API int weir_pool_alloc(struct weir_pool *pool, size_t size_bytes, struct weir_block **ret);
 
