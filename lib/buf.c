@@ -103,9 +103,7 @@ static void close_segment(struct weir_buf *buf)
 /* Write to the last segment from @at on, which is where its bytes end. */
 static void open_segment(struct weir_buf *buf, uint8_t *at)
 {
-    struct weir_buf_segment *last = last_segment(buf);
-
-    assert(last->data + last->size == at);
+    assert(last_segment(buf)->data + last_segment(buf)->size == at);
     buf->pos = at;
     buf->open = at;
     update_end(buf);
