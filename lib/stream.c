@@ -149,7 +149,8 @@ static void advance_input(struct weir_stream *stream, size_t size_bytes)
 static int grow_gather(struct weir_stream *stream, size_t least)
 {
     struct weir_view so_far = piece(stream);
-    size_t size = so_far.size * 2;
+    /* Of the room, not of what is in it: what is known to come may grow by a byte per head. */
+    size_t size = 2 * (stream->gather != NULL ? stream->gather->size : so_far.size);
     struct weir_block *block;
 
     if (stream->gather != NULL && least <= stream->gather->size)
