@@ -199,8 +199,7 @@ static int setup(struct uring *u, const struct weir_ring_options *options, uint3
         wanted = wanted & WEIR_RING_DEFER_TASKRUN ? WEIR_RING_SINGLE_ISSUER : 0;
     }
     *features = wanted;
-    if ((options->without & WEIR_RING_REGISTERED) == 0 &&
-        io_uring_register_ring_fd(&u->uring) == 1)
+    if ((options->without & WEIR_RING_REGISTERED) == 0 && io_uring_register_ring_fd(&u->uring) == 1)
         *features |= WEIR_RING_REGISTERED;
     return 0;
 }
@@ -361,8 +360,7 @@ static int uring_wait(struct weir_ring *ring, int64_t timeout_ns)
 /* --- completion ------------------------------------------------------------------------------------- */
 
 /* Hand out what a receive brought, then see to its block. */
-static void complete_receive(struct weir_ring *ring, struct weir_op *op, int result,
-                             uint32_t flags)
+static void complete_receive(struct weir_ring *ring, struct weir_op *op, int result, uint32_t flags)
 {
     struct uring *u = state(ring);
     bool more = (flags & IORING_CQE_F_MORE) != 0;
@@ -441,16 +439,21 @@ static int uring_drain(struct weir_ring *ring)
 {
     struct uring *u = state(ring);
     struct io_uring_cqe *cqes[DRAIN_BATCH];
+    /* Only what is there now: what done functions start may complete at once, and must not keep
+     * the turn from ending. */
+    unsigned left = io_uring_cq_ready(&u->uring);
     int handled = 0;
-    unsigned count;
-    do {
-        count = io_uring_peek_batch_cqe(&u->uring, cqes, DRAIN_BATCH);
+    while (left != 0) {
+        unsigned batch = left < DRAIN_BATCH ? left : DRAIN_BATCH;
+        unsigned count = io_uring_peek_batch_cqe(&u->uring, cqes, batch);
+        assert(count == batch);
         for (unsigned i = 0; i < count; i++)
             complete(ring, cqes[i]);
         io_uring_cq_advance(&u->uring, count);
         ring->stats.completions += count;
         handled += (int)count;
-    } while (count == DRAIN_BATCH);
+        left -= count;
+    }
     return handled;
 }
 

@@ -57,22 +57,22 @@ struct weir_ring_options {
 };
 
 /* What a ring can do here, see weir_ring_features(); also what to do without. */
-#define WEIR_RING_SINGLE_ISSUER (1u << 0)   /**< the kernel knows that one thread submits */
-#define WEIR_RING_DEFER_TASKRUN (1u << 1)   /**< completions are made when we ask for them */
-#define WEIR_RING_REGISTERED (1u << 2)      /**< the ring's own descriptor is registered */
+#define WEIR_RING_SINGLE_ISSUER (1u << 0)    /**< the kernel knows that one thread submits */
+#define WEIR_RING_DEFER_TASKRUN (1u << 1)    /**< completions are made when we ask for them */
+#define WEIR_RING_REGISTERED (1u << 2)       /**< the ring's own descriptor is registered */
 #define WEIR_RING_RECEIVE_BY_PARTS (1u << 3) /**< one receive block serves many receives */
 
 /** What a ring did. */
 struct weir_ring_stats {
-    uint64_t enters;           /**< io_uring_enter(2) calls: all system calls of the steady state */
-    uint64_t requests;         /**< handed to the kernel, cancels included */
-    uint64_t completions;      /**< completion queue entries handled */
-    uint64_t receives;         /**< of these, with received bytes */
+    uint64_t enters;      /**< io_uring_enter(2) calls: all system calls of the steady state */
+    uint64_t requests;    /**< handed to the kernel, cancels included */
+    uint64_t completions; /**< completion queue entries handled */
+    uint64_t receives;    /**< of these, with received bytes */
     uint64_t received_bytes;
-    uint64_t receive_starved;  /**< receives that found no receive block and were armed again */
+    uint64_t receive_starved; /**< receives that found no receive block and were armed again */
     uint64_t sent_bytes;
-    uint64_t blocks_lent;      /**< receive blocks in the kernel's hands now */
-    uint64_t active;           /**< requests started and not completed now */
+    uint64_t blocks_lent; /**< receive blocks in the kernel's hands now */
+    uint64_t active;      /**< requests started and not completed now */
 };
 
 struct weir_ring;
@@ -118,9 +118,9 @@ struct weir_op {
     struct weir_ring *ring;
     struct weir_op *next; /* list of started requests */
     struct weir_op *prev;
-    struct weir_op *queue_next;          /* those that wait to be handed to the kernel */
-    struct weir_block *block;            /* held */
-    struct weir_block *const *blocks;    /* each held, the caller's array */
+    struct weir_op *queue_next;       /* those that wait to be handed to the kernel */
+    struct weir_block *block;         /* held */
+    struct weir_block *const *blocks; /* each held, the caller's array */
     uint32_t block_count;
     uint32_t flags;
     union {
@@ -193,9 +193,11 @@ WEIR_API struct weir_ring_stats weir_ring_stats(const struct weir_ring *ring);
  * One turn: run tasks, hand requests to the kernel, wait for a completion, handle all there are.
  *
  * @timeout_ns  longest wait; 0 does not wait, -1 waits without bound
- * Returns      the number of completions handled, 0 when the time is over or when there is nothing
- *              to wait for; -EINTR a signal came (nothing is lost); another error of
- *              io_uring_enter(2), after which requests keep their state.
+ * Returns      the number of completions handled, 0 when the time is over, when there is nothing
+ *              to wait for, or early: with a task left to run, a receive that waits for blocks, or
+ *              a signal that came after requests had been handed over; -EINTR a signal came
+ *              (nothing is lost); another error of io_uring_enter(2), after which requests keep
+ *              their state.
  */
 WEIR_API int weir_ring_run(struct weir_ring *ring, int64_t timeout_ns);
 
