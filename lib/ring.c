@@ -173,7 +173,9 @@ static void send_cancels(struct weir_ring *ring)
 static int hand_queue(struct weir_ring *ring)
 {
     int completed = 0;
-    bool blocks = ring->backend->refill(ring);
+    /* When nothing else comes, a starved receive must not wait for more blocks than there may ever
+     * be: their holders may be waiting for what it would bring. */
+    bool blocks = ring->backend->refill(ring, ring->quiet);
     struct weir_op *last = ring->queue_last;
     for (bool more = ring->queue != NULL; more;) {
         struct weir_op *op = queue_take(ring);
@@ -217,7 +219,9 @@ static int turn(struct weir_ring *ring, int64_t timeout_ns)
     else if (ring->queue != NULL && (timeout_ns < 0 || timeout_ns > STARVED_WAIT_NS))
         timeout_ns = STARVED_WAIT_NS;
     int rc = ring->backend->wait(ring, timeout_ns);
-    handled += ring->backend->drain(ring);
+    int drained = ring->backend->drain(ring);
+    ring->quiet = handled == 0 && drained == 0;
+    handled += drained;
     run_tasks(ring);
     return handled == 0 && rc < 0 ? rc : handled;
 }

@@ -27,8 +27,11 @@ struct weir__backend {
     bool (*hand)(struct weir_ring *ring, struct weir_op *op);
     /* Ask the kernel to end a request that it has. False: not now, ask again next turn. */
     bool (*cancel)(struct weir_ring *ring, struct weir_op *op);
-    /* Before requests are handed over: lend receive blocks again. True: starved ones may go on. */
-    bool (*refill)(struct weir_ring *ring);
+    /*
+     * Before requests are handed over: lend receive blocks again. True: starved receives may go on,
+     * which they should with a good share of the blocks, or with any at all if @few will do.
+     */
+    bool (*refill)(struct weir_ring *ring, bool few);
     /* Hand everything to the kernel and wait for a completion. 0 or a negative errno. */
     int (*wait)(struct weir_ring *ring, int64_t timeout_ns);
     /* Handle the completions that are there; their number. */
@@ -43,6 +46,7 @@ struct weir_ring {
     uint32_t features;
     bool running; /* within weir_ring_run() */
     bool closing; /* within weir_ring_destroy(): nothing is started any more */
+    bool quiet;   /* the last turn waited and nothing came */
 
     struct weir_op *active; /* all started requests */
     size_t active_count;

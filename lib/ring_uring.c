@@ -76,7 +76,7 @@ static void recycle(struct weir_ring *ring, uint16_t id)
     offer(u, id);
 }
 
-static bool uring_refill(struct weir_ring *ring)
+static bool uring_refill(struct weir_ring *ring, bool few)
 {
     struct uring *u = state(ring);
     while (u->missing_count != 0) {
@@ -88,7 +88,7 @@ static bool uring_refill(struct weir_ring *ring)
         offer(u, id);
     }
     /* Arming a receive on a nearly empty buffer ring fails at once, over and over. */
-    uint32_t enough = u->lent_count / 4 > 0 ? u->lent_count / 4 : 1;
+    uint32_t enough = few || u->lent_count < 4 ? 1 : u->lent_count / 4;
     return u->lent_count - u->missing_count >= enough;
 }
 

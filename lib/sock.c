@@ -132,6 +132,9 @@ static void format_unix(const struct weir_addr *addr, char *at)
     memcpy(&un, &addr->storage, sizeof un);
     size_t head = offsetof(struct sockaddr_un, sun_path);
     size_t size = addr->size > head ? addr->size - head : 0;
+    /* Of a path that leaves no room for its NUL the kernel tells the size with one. */
+    if (size > sizeof un.sun_path)
+        size = sizeof un.sun_path;
     put(&at, "unix:", 5);
     if (size == 0)
         return; /* an unnamed socket, as a client's */
