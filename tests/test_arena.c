@@ -252,6 +252,14 @@ static void padding_counts_against_the_limit(void **state)
     assert_refused(&arena, 0, 8, -ENOBUFS);
     assert_int_equal(weir_arena_used_bytes(&arena), 20);
     weir_arena_fini(&arena);
+
+    /* The padding behind the header of a fresh chunk as well. */
+    const struct weir_arena_options larger = {.limit_bytes = 4096 - HEADER_BYTES + 100};
+    weir_arena_init(&arena, pool, &larger);
+    assert_refused(&arena, 101, 4096, -ENOBUFS);
+    take(&arena, 100, 4096);
+    assert_int_equal(weir_arena_used_bytes(&arena), larger.limit_bytes);
+    weir_arena_fini(&arena);
     test_pool_destroy(pool);
 }
 

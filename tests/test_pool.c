@@ -3,8 +3,9 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Sizes of the default configuration that the exact figures below rest on. */
 #define SEGMENT_BYTES ((uint64_t)2 << 20)
@@ -38,6 +39,47 @@ static struct weir_pool *create(const struct weir_pool_options *options)
 
     assert_int_equal(weir_pool_create(options, &pool), 0);
     return pool;
+}
+
+/* --- the default source ---------------------------------------------------------------------- */
+
+/* Pages of address space that the process has. */
+static long mapped_pages(void)
+{
+    long pages = -1;
+    FILE *file = fopen("/proc/self/statm", "r");
+
+    if (file != NULL) {
+        if (fscanf(file, "%ld", &pages) != 1)
+            pages = -1;
+        fclose(file);
+    }
+    return pages;
+}
+
+static void the_default_source_maps_what_is_asked_for_and_no_more(void **state)
+{
+    const struct weir_source *source = weir_source_mmap();
+    const long page_bytes = sysconf(_SC_PAGESIZE);
+
+    (void)state;
+    test_skip_unless(mapped_pages() > 0, "/proc/self/statm");
+    (void)mapped_pages(); /* what reading it takes is taken by now */
+    for (size_t align = 4096; align <= (size_t)64 << 20; align *= 4) {
+        for (size_t size = 1 << 16; size <= (size_t)4 << 20; size *= 4) {
+            long before = mapped_pages();
+            uint8_t *memory = source->obtain(source->context, size, align);
+            assert_non_null(memory);
+            assert_int_equal((uintptr_t)memory % align, 0);
+            assert_int_equal(mapped_pages() - before, (long)size / page_bytes);
+            assert_int_equal(memory[0] | memory[size - 1], 0);
+            memory[0] = memory[size - 1] = 1;
+            source->release(source->context, memory, size);
+            assert_int_equal(mapped_pages(), before);
+        }
+    }
+    assert_null(source->obtain(source->context, SIZE_MAX - 4095, 1 << 21));
+    assert_null(source->obtain(source->context, SIZE_MAX / 2, 4096));
 }
 
 /* --- configuration --------------------------------------------------------------------------- */
@@ -397,6 +439,17 @@ static void a_kept_mapping_serves_what_is_little_smaller(void **state)
     block = take(pool, 79 << 12);
     assert_int_equal(stats_of(pool).large.misses, 5);
     weir_block_drop(block);
+    /* Nor within the reach of the search: 190 pages are for 152 and not for 151. */
+    weir_block_drop(take(pool, 190 << 12));
+    uint64_t misses = stats_of(pool).large.misses;
+    block = take(pool, 152 << 12);
+    assert_int_equal(stats_of(pool).large.misses, misses);
+    struct weir_block *smaller = take(pool, 151 << 12);
+    weir_block_drop(block);
+    block = take(pool, 151 << 12);
+    assert_int_equal(stats_of(pool).large.misses, misses + 1);
+    weir_block_drop(block);
+    weir_block_drop(smaller);
     /* The first of them once more in its full size. */
     block = take(pool, 110 << 12);
     assert_ptr_equal(block->data, at[1]);
@@ -1085,6 +1138,7 @@ static void touching_what_was_never_handed_out_is_caught(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_default_source_maps_what_is_asked_for_and_no_more),
         cmocka_unit_test(the_defaults_are_as_documented),
         cmocka_unit_test(a_bad_configuration_is_refused),
         cmocka_unit_test(a_limit_below_the_bookkeeping_is_refused),
