@@ -46,7 +46,8 @@ static int try_connect(struct weir_ring *ring, int fd, const struct weir_addr *a
     }
     if (rc == 0)
         rc = attempt.connect.result;
-    return rc == -ECANCELED ? -ETIMEDOUT : rc;
+    /* What a cancelled connect says depends on where it was: ECANCELED, EINTR. */
+    return rc != 0 && attempt.timer.result == 0 ? -ETIMEDOUT : rc;
 }
 
 /* Names and sockets: returns 0 and a connected descriptor. */

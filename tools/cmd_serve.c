@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/signalfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <weir/file.h>
@@ -28,6 +29,8 @@
 #define DRAIN_SECONDS 10
 #define DRAIN_SECONDS_MAX 86400
 #define RECORD_DEPTH 128
+#define PREDECESSOR_PAUSE_NS 50000000
+#define PREDECESSOR_PAUSES 20
 
 static const char command[] = "weir serve";
 
@@ -51,6 +54,7 @@ struct server {
     struct weir_op signal_op;
     struct weir_block *signal_block;
     int signal_fd;
+    unsigned pauses; /* see wait_for_predecessor() */
 };
 
 static const char usage[] =
@@ -236,11 +240,29 @@ static int open_failed(const char *what, int error, int status)
     return status;
 }
 
+/*
+ * What a killed process had in its ring, sockets and locks included, is let go of by the kernel a
+ * little later than the process is gone: whoever takes its place may have to wait. False: waited
+ * long enough.
+ */
+static bool wait_for_predecessor(struct server *server)
+{
+    const struct timespec pause = {.tv_nsec = PREDECESSOR_PAUSE_NS};
+    if (server->pauses == PREDECESSOR_PAUSES)
+        return false;
+    server->pauses++;
+    nanosleep(&pause, NULL);
+    return true;
+}
+
 static int open_log(struct server *server, const struct config *config)
 {
     const char *path = config->log_path;
     struct weir_fault fault;
-    int rc = record_log_open(&server->log, server->ring, path, &config->service.limits, &fault);
+    int rc;
+    do
+        rc = record_log_open(&server->log, server->ring, path, &config->service.limits, &fault);
+    while (rc == -EWOULDBLOCK && wait_for_predecessor(server));
     switch (rc) {
     case 0:
         if (fault.error != 0)
@@ -269,7 +291,10 @@ static int listen_all(struct server *server, const struct config *config)
     struct weir_addr chosen[SERVICE_LISTENERS_MAX];
     char text[WEIR_ADDR_TEXT_BYTES];
     for (unsigned i = 0; i < config->addr_count; i++) {
-        int rc = service_listen(&server->service, &config->addrs[i], &chosen[i]);
+        int rc;
+        do
+            rc = service_listen(&server->service, &config->addrs[i], &chosen[i]);
+        while (rc == -EADDRINUSE && wait_for_predecessor(server));
         if (rc != 0) {
             weir_addr_format(&config->addrs[i], text);
             return open_failed(text, rc, EX_UNAVAILABLE);

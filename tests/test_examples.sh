@@ -1,0 +1,66 @@
+#!/bin/bash
+# The programs in examples/ do what they say. Prints TAP.
+dir=$(mktemp -d) || exit 99
+server=
+cleanup()
+{
+    [ -z "$server" ] || kill "$server" 2>/dev/null
+    rm -rf "$dir"
+}
+trap cleanup EXIT
+examples=$WEIR_BUILDDIR/examples
+number=0
+
+# expect NAME WANTED GOT
+expect()
+{
+    number=$((number + 1))
+    if [ "$2" = "$3" ]; then
+        echo "ok $number - $1"
+    else
+        echo "not ok $number - $1"
+        printf '%s\n' "wanted: $2" "got:    $3" | sed 's/^/# /'
+    fi
+}
+
+echo 1..5
+got=$("$examples/hello" 2>&1; echo "status $?")
+expect "hello" "$(printf '15 bytes\nid 42, name weir\nstatus 0')" "$got"
+
+"$examples/echo_server" "unix:$dir/sock" >"$dir/out" 2>&1 &
+server=$!
+for _ in $(seq 500); do
+    grep -q listening "$dir/out" && break
+    sleep 0.01
+done
+expect "echo_server listens" "listening on unix:$dir/sock" "$(cat "$dir/out")"
+
+# Whole values of both kinds, copied and linked, come back; then a byte that is none.
+got=$(python3 - "$dir/sock" <<'END'
+import os, socket, struct, sys
+sock = socket.socket(socket.AF_UNIX)
+sock.settimeout(30)
+sock.connect(sys.argv[1])
+data = b"\x93\x01\x02\xa1x" + b"\xc6" + struct.pack(">I", 100000) + os.urandom(100000) + b"\xc0"
+sock.sendall(data[:50])
+sock.sendall(data[50:])
+got = b""
+while len(got) < len(data):
+    got += sock.recv(65536)
+print("the same" if got == data else "something else")
+sock.sendall(b"\xc1")
+print(len(sock.recv(1)), "bytes more")
+END
+)
+expect "echo_server echoes" "$(printf 'the same\n0 bytes more')" "$got"
+for _ in $(seq 500); do
+    grep -q closed "$dir/out" && break
+    sleep 0.01
+done
+expect "echo_server says where the fault was" "closed at offset 100011: the reserved byte 0xc1" \
+    "$(tail -n 1 "$dir/out")"
+kill "$server"
+server=
+got=$("$examples/echo_server" nowhere 2>&1; echo "status $?")
+expect "echo_server knows a wrong address" \
+    "$(printf 'usage: echo_server unix:PATH | tcp:HOST:PORT\nstatus 64')" "$got"
