@@ -57,7 +57,8 @@ static int join_kept(struct values *values, struct vec *ret)
 
 /*
  * The stream has found a fault, or the file ends inside of a value. A stream sees heads as they
- * come; weir_check(), which looks at the depth as well, may have a fault before that.
+ * come; weir_check(), which looks at the depth as well, may have a fault before that. That bytes
+ * are missing is none if the stream has seen worse.
  */
 static int diagnose(struct values *values)
 {
@@ -75,7 +76,9 @@ static int diagnose(struct values *values)
     vec_fini(&bytes);
     if (rc < 0)
         return rc;
-    if (fault.error == 0 || (fault.error == -EAGAIN && found.error != 0))
+    size_t found_at = (size_t)(found.offset - values->kept_from);
+    if (fault.error == 0 ||
+        (found.error != 0 && (fault.error == -EAGAIN || found_at <= fault.offset)))
         return set_fault(values, found.offset, found.reason);
     return set_fault(values, values->kept_from + fault.offset, fault.reason);
 }

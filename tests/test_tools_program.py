@@ -1,0 +1,400 @@
+#!/usr/bin/env python3
+"""The program weir as a user calls it: check, options, files, pipes, errors, memory.
+
+Usage: test_tools_program.py [PROGRAM]. Prints TAP.
+"""
+
+import itertools
+import os
+import pathlib
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+import tools_support as support
+from tools_support import Ext, Pairs, Weir, encode, equal, expect
+
+MEGABYTE = 1 << 20
+DOCUMENT = [None, True, 7, 200, 70000, 2 ** 40, -3, -200, -70000, -2 ** 40, 1.5, "str", "s" * 40,
+            "s" * 300, b"", b"bin", Ext(1, b"x"), Ext(2, b"xyz"), [], [1, [2, [3]]],
+            {"k": {"l": [1]}, "m": "n"}, Pairs([(n, [n]) for n in range(20)]), list(range(20))]
+INTEGER, FLOAT, STR, BIN, EXT, ARRAY, MAP = "an integer", "a float", "a str", "a bin", "an ext", \
+    "an array", "a map"
+RESERVED = "the reserved byte 0xc1"
+
+
+def parts(data, at=0):
+    """Of the value at @at: its end, and (offset, end of its head, name, contained values) of it and
+    of all in it, read straight from the specification."""
+    tag = data[at]
+    found = []
+    if tag < 0x80 or tag >= 0xe0 or tag in (0xc0, 0xc2, 0xc3):
+        return at + 1, [(at, at + 1, INTEGER, 0)]
+    fixed = {0xcc: 1, 0xcd: 2, 0xce: 4, 0xcf: 8, 0xd0: 1, 0xd1: 2, 0xd2: 4, 0xd3: 8, 0xca: 4, 0xcb: 8}
+    if tag in fixed:
+        end = at + 1 + fixed[tag]
+        return end, [(at, end, FLOAT if tag in (0xca, 0xcb) else INTEGER, 0)]
+    if 0xd4 <= tag <= 0xd8:
+        end = at + 2 + (1 << (tag - 0xd4))
+        return end, [(at, end, EXT, 0)]
+    if 0xa0 <= tag < 0xc0:
+        end = at + 1 + (tag & 31)
+        return end, [(at, end, STR, 0)]
+    if tag < 0xa0:
+        length, start = tag & 15, at + 1
+        name = MAP if tag < 0x90 else ARRAY
+    else:
+        name, width = {0xc4: (BIN, 1), 0xc5: (BIN, 2), 0xc6: (BIN, 4), 0xc7: (EXT, 1), 0xc8: (EXT, 2),
+                       0xc9: (EXT, 4), 0xd9: (STR, 1), 0xda: (STR, 2), 0xdb: (STR, 4),
+                       0xdc: (ARRAY, 2), 0xdd: (ARRAY, 4), 0xde: (MAP, 2), 0xdf: (MAP, 4)}[tag]
+        start = at + 1 + width
+        length = int.from_bytes(data[at + 1:start], "big")
+        if name in (BIN, EXT, STR):
+            end = start + length + (name == EXT)
+            return end, [(at, end, name, 0)]
+    count = length * (2 if name == MAP else 1)
+    found.append((at, start, name, count))
+    end = start
+    for _ in range(count):
+        end, inner = parts(data, end)
+        found += inner
+    return end, found
+
+
+def first_cut(found, cut):
+    """What check says of the first @cut bytes: a count is believed only as far as bytes are there."""
+    for at, head_end, name, count in found:
+        if at == cut:
+            return at, "the bytes end within an array or map"
+        if head_end > cut or head_end + count > cut:
+            return at, f"the bytes end within {name}"
+    raise ValueError(cut)
+
+
+def test_truncations(weir):
+    """check finds every truncation of a document at the value that is cut off"""
+    data = encode(DOCUMENT)
+    _, found = parts(data)
+    with tempfile.TemporaryDirectory() as directory:
+        files, wanted = [], []
+        for cut in range(1, len(data)):
+            # Behind two good values: offsets are those of the file.
+            path = os.path.join(directory, f"{cut}")
+            pathlib.Path(path).write_bytes(b"\x01\xa1a" + data[:cut])
+            offset, reason = first_cut(found, cut)
+            files.append(path)
+            wanted.append(f"{path}: offset {offset + 3}: {reason}\n")
+        for start in range(0, len(files), 200):
+            weir.bad(1, "".join(wanted[start:start + 200]), "check", *files[start:start + 200])
+        pathlib.Path(directory, "whole").write_bytes(b"\x01\xa1a" + data)
+        weir.good("check", os.path.join(directory, "whole"))
+    done = weir.run("check", given=b"\x01\xa1a" + data[:5])
+    equal((done.returncode, done.stderr.decode()), (1, "(stdin): offset 3: the bytes end within an array\n"))
+
+
+def test_reserved(weir):
+    """check finds the reserved byte wherever a value is"""
+    for before, offset in ((b"", 0), (b"\x01", 1), (b"\x92\x01", 2), (b"\x81\xa1k", 3),
+                           (b"\x81", 1), (b"\x9f\x01", 2), (b"\xdd\0\0\xff\xff", 5)):
+        weir.bad(1, f"(stdin): offset {offset}: {RESERVED}\n", "check", given=before + b"\xc1\x00\x00")
+    weir.good("check", given=b"\xa1\xc1\xc4\x01\xc1\xd4\x01\xc1\xcc\xc1")
+
+
+def test_cut_pipe(weir):
+    """check gives the same answer however a pipe cuts the bytes"""
+    data = b"\x01" + encode(DOCUMENT) + b"\x92\x01\xc1"
+    wanted = f"(stdin): offset {len(data) - 1}: {RESERVED}\n".encode()
+    for step in (1, 7, 100):
+        child = subprocess.Popen([weir.program, "check"], stdin=subprocess.PIPE,
+                                 stderr=subprocess.PIPE)
+        for at in range(0, len(data), step):
+            child.stdin.write(data[at:at + step])
+            child.stdin.flush()
+        child.stdin.close()
+        said = child.stderr.read()
+        child.stderr.close()
+        equal((child.wait(timeout=60), said), (1, wanted))
+
+
+def test_limits(weir):
+    """check holds values to --depth, --elements and --bytes"""
+    deep = b"\x91" * 128 + b"\0"
+    weir.good("check", given=deep * 3)
+    weir.bad(1, "(stdin): offset 257: nested deeper than the limit\n", "check",
+             given=deep + b"\x91" + deep)
+    weir.good("check", "--depth=1024", given=b"\x91" * 1024 + b"\0")
+    weir.bad(1, "(stdin): offset 1024: nested deeper than the limit\n", "check", "--depth=1024",
+             given=b"\x91" * 1025 + b"\0")
+    weir.good("check", "-d", "1", given=b"\x91\0\x80\0")
+    weir.bad(1, "(stdin): offset 3: nested deeper than the limit\n", "check", "-d", "1",
+             given=b"\x91\0\x81\x80\0")
+    weir.good("check", "-e", "4", given=b"\x93\1\2\3" * 5)
+    weir.bad(1, "(stdin): offset 8: a message above the limit of elements\n", "check", "--elements=4",
+             given=b"\x93\1\2\3" * 2 + b"\x94\1\2\3\4")
+    weir.good("check", "-b", "4", given=b"\x93\1\2\3" * 5)
+    weir.bad(1, "(stdin): offset 4: a message above the limit of bytes\n", "check", "--bytes=4",
+             given=b"\x93\1\2\3" + b"\xa4abcd")
+    weir.bad(1, "(stdin): offset 0: a message above the limit of bytes\n", "check", "-b1K",
+             given=b"\xc5\x04\x00" + b"x" * 1024)
+    weir.good("check", "-b2K", given=b"\xc5\x04\x00" + b"x" * 1024)
+    # Too deep and unfinished, or with a worse fault behind it: the first fault counts.
+    weir.bad(1, "(stdin): offset 129: nested deeper than the limit\n", "check", given=b"\1" + b"\x91" * 500)
+    weir.bad(1, "(stdin): offset 128: nested deeper than the limit\n", "check",
+             given=b"\x91" * 500 + b"\xc1")
+
+
+HOSTILE = {
+    "an array of 2^32-1": b"\xdd\xff\xff\xff\xff", "a map of 2^32-1": b"\xdf\xff\xff\xff\xff",
+    "a str of 2^32-1": b"\xdb\xff\xff\xff\xff", "a bin of 2^32-1": b"\xc6\xff\xff\xff\xff",
+    "an ext of 2^32-1": b"\xc9\xff\xff\xff\xff\x05", "a str of 60 MB": b"\xdb\x03\x93\x87\x00x",
+    "an array of 60 M": b"\xdd\x03\x93\x87\x00\x01", "arrays within arrays": b"\xdd\x00\x00\xff\xff" * 200,
+    "maps within maps": b"\xdf\x00\x00\x0f\xff" * 200,
+}
+
+
+def test_hostile_heads(weir):
+    """a few bytes that announce much are refused at once, with little memory"""
+    for name, data in HOSTILE.items():
+        for command in ("check", "cat"):
+            begun = time.monotonic()
+            done = weir.run(command, given=data, limit_bytes=200 * MEGABYTE)
+            took = time.monotonic() - begun
+            equal((done.returncode, done.stdout), (1, b""), name, command, done.stderr)
+            expect(b"(stdin): offset 0: " in done.stderr or b"within" in name.encode(), name, done.stderr)
+            expect(took < 10, name, command, "took", took)
+
+
+def test_hostile_depth(weir):
+    """ten million arrays within each other are refused as what they are"""
+    done = weir.run("check", given=b"\x91" * 10000000, limit_bytes=300 * MEGABYTE)
+    equal((done.returncode, done.stderr), (1, b"(stdin): offset 128: nested deeper than the limit\n"))
+    done = weir.run("cat", given=b"\x91" * 10000000, limit_bytes=300 * MEGABYTE)
+    equal((done.returncode, done.stderr),
+          (1, b"weir cat: (stdin): offset 128: nested deeper than the limit\n"))
+    done = weir.run("pack", given=b"[" * 10000000, limit_bytes=300 * MEGABYTE)
+    equal(done.returncode, 1)
+
+
+def piped(weir, command, chunk, count, limit_bytes):
+    """Write @chunk @count times into a command that may map so much. Returns (status, output bytes)."""
+    child = subprocess.Popen([weir.program, command], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                             preexec_fn=weir.bound(limit_bytes))
+
+    def feed():
+        with child.stdin:
+            for _ in range(count):
+                child.stdin.write(chunk)
+    thread = threading.Thread(target=feed)
+    thread.start()
+    size = 0
+    while got := child.stdout.read1(MEGABYTE):
+        size += len(got)
+    thread.join()
+    child.stdout.close()
+    return child.wait(timeout=60), size
+
+
+def test_big_input(weir):
+    """200 MB through a pipe in constant memory: check, cat, pack"""
+    record = encode({"id": 123456, "name": "a name of some length", "tags": ["x", "y"], "data": b"z" * 150})
+    chunk = record * (MEGABYTE // len(record)) + encode("s" * 100000)
+    text = b'{"id":123456,"name":"a name of some length","tags":["x","y"],"more":"' + b"z" * 800 + b'"}\n'
+    lines = text * (MEGABYTE // len(text)) + b'"' + b"s" * 100000 + b'"'
+    count = 20 if weir.sanitized else 190
+    for command, data in (("check", chunk), ("cat", chunk), ("pack", lines)):
+        status, size = piped(weir, command, data, count, 48 * MEGABYTE)
+        equal(status, 0, command)
+        expect(size > 0 or command == "check", command)
+
+
+def test_big_value(weir):
+    """a value is shown in parts: a str of 40 MB takes its own size and not that of its text"""
+    size = 40 * MEGABYTE
+    data = b"\xdb" + struct.pack(">I", size) + b"\x01" * size
+    equal(piped(weir, "cat", data, 1, 160 * MEGABYTE), (0, 6 * size + 3))
+
+
+def test_several_files(weir):
+    """files one after the other, a bad one among them, - for standard input"""
+    with tempfile.TemporaryDirectory() as directory:
+        def file(name, data):
+            path = os.path.join(directory, name)
+            pathlib.Path(path).write_bytes(data)
+            return path
+        one, two = file("one", b"\x01\x02"), file("two", b"\xa3two")
+        bad, cut = file("bad", b"\x05\xc1"), file("cut", b"\x92\x01")
+        empty, missing = file("empty", b""), os.path.join(directory, "missing")
+        equal(weir.good("cat", one, "-", two, empty, given=b"\xc0"), b'1\n2\nnull\n"two"\n')
+        weir.good("check", one, two, empty)
+        # A value does not go on in the next file.
+        weir.bad(1, f"{cut}: offset 0: the bytes end within an array\n", "check", cut, one)
+        weir.bad(1, f"{bad}: offset 1: {RESERVED}\n{cut}: offset 0: the bytes end within an array\n",
+                 "check", bad, one, cut)
+        weir.bad(1, f"weir cat: {bad}: offset 1: {RESERVED}\n", "cat", one, bad, two,
+                 stdout=b'1\n2\n5\n"two"\n')
+        weir.bad(66, f"weir check: {missing}: No such file or directory\n", "check", missing, one)
+        weir.bad(66, f"weir cat: {missing}: No such file or directory\nweir cat: {bad}: offset 1: "
+                 f"{RESERVED}\n", "cat", missing, bad, stdout=b"5\n")
+        weir.bad(1, f"{bad}: offset 1: {RESERVED}\nweir check: {missing}: No such file or directory\n",
+                 "check", bad, missing)
+        for command in ("check", "cat", "pack"):
+            weir.bad(66, f"weir {command}: {directory}: Is a directory\n", command, directory)
+            weir.bad(66, f"weir {command}: {one}/x: Not a directory\n", command, f"{one}/x")
+        text = file("text", b"[1")
+        more = file("more", b"2]")
+        weir.bad(1, f"weir pack: {text}: line 1, offset 2: the input ends inside of a value\n"
+                 f"weir pack: {more}: line 1, offset 1: a bracket that closes nothing\n", "pack", text, more,
+                 stdout=b"\x02")
+        equal(weir.good("pack", file("json", b"[1]"), "-", given=b"2"), b"\x91\x01\x02")
+        hidden = file("hidden", b"\x01")
+        os.chmod(hidden, 0)
+        if not os.access(hidden, os.R_OK):
+            weir.bad(66, f"weir check: {hidden}: Permission denied\n", "check", hidden)
+
+
+def test_standard_descriptors(weir):
+    """stdin and stdout that are closed, full or gone"""
+    def without(fd):
+        return lambda: os.close(fd)
+
+    def run(*arguments, close=None, **more):
+        return subprocess.run([weir.program, *arguments], stderr=subprocess.PIPE, check=False, timeout=60,
+                              preexec_fn=None if close is None else without(close), **more)
+    said = b"writing to standard output: "
+    for command, given in (("cat", b"\x01"), ("pack", b"1")):
+        done = run(command, close=1, input=given)
+        equal((done.returncode, done.stderr),
+              (74, b"weir " + command.encode() + b": " + said + b"Bad file descriptor\n"))
+        with open("/dev/full", "wb") as full:
+            for data in (given, given + b" " * 0 + given * 300000):
+                done = run(command, input=data.replace(b"11", b"1 1 "), stdout=full)
+                equal((done.returncode, done.stderr),
+                      (74, b"weir " + command.encode() + b": " + said + b"No space left on device\n"))
+    equal(run("check", close=1, input=b"\x01").returncode, 0)
+    with open("/dev/full", "wb") as full:
+        for arguments in (("--help",), ("--version",), ("cat", "--help"), ("check", "--version")):
+            done = run(*arguments, stdout=full)
+            expect(done.returncode == 74 and said + b"No space" in done.stderr, arguments, done.stderr)
+    for command in ("cat", "pack", "check"):
+        done = run(command, close=0, stdout=subprocess.PIPE)
+        equal((done.returncode, done.stderr, done.stdout),
+              (74, f"weir {command}: (stdin): Bad file descriptor\n".encode(), b""))
+
+
+def test_gone_reader(weir):
+    """a reader that goes away ends the program without a word, whatever SIGPIPE does"""
+    for ignore, statuses in ((False, (-signal.SIGPIPE,)), (True, (74,))):
+        for command, given in (("cat", b"\x01" * 1000000), ("pack", b"1 " * 1000000)):
+            disposition = signal.SIG_IGN if ignore else signal.SIG_DFL
+            child = subprocess.Popen([weir.program, command], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                     stderr=subprocess.PIPE, restore_signals=False,
+                                     preexec_fn=lambda how=disposition: signal.signal(signal.SIGPIPE, how))
+            child.stdout.close()
+            try:
+                child.stdin.write(given)
+                child.stdin.close()
+            except BrokenPipeError:
+                pass
+            said = child.stderr.read()
+            child.stderr.close()
+            status = child.wait(timeout=60)
+            expect(status in statuses and said == b"", command, ignore, status, said)
+
+
+def test_lines_come_at_once(weir):
+    """what is complete is written before more is waited for"""
+    for command, given, wanted in (("cat", b"\x91\x01\x91", b"[1]\n"), ("pack", b"[1] [", b"\x91\x01")):
+        child = subprocess.Popen([weir.program, command], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                 stderr=subprocess.DEVNULL)
+        child.stdin.write(given)
+        child.stdin.flush()
+        equal(os.read(child.stdout.fileno(), 100), wanted)
+        child.stdin.close()
+        child.stdout.close()
+        equal(child.wait(timeout=60), 1)
+
+
+def test_options(weir):
+    """options and commands that are wrong are refused with a hint"""
+    def hint(command):
+        return f"Try '{command} --help'.\n"
+    weir.bad(64, "weir: a command is missing\n" + hint("weir"))
+    weir.bad(64, "weir: unknown command 'frobnicate'\n" + hint("weir"), "frobnicate")
+    weir.bad(64, "weir: unknown option '--frob'\n" + hint("weir"), "--frob")
+    weir.bad(64, "weir: unknown command 'x'\n" + hint("weir"), "help", "x")
+    for command, names in (("check", ("depth", "elements", "bytes")), ("cat", ("depth", "max-value")),
+                           ("pack", ("depth", "max-value"))):
+        name = f"weir {command}"
+        weir.bad(64, f"{name}: unrecognized option '--frob'\n" + hint(name), command, "--frob")
+        weir.bad(64, f"{name}: invalid option -- 'q'\n" + hint(name), command, "-q")
+        for option, value in itertools.product(names, ("", "0", "x", "-1", "1x", "1.5", "1KB", "9" * 30)):
+            done = weir.run(command, f"--{option}", value)
+            equal((done.returncode, done.stdout), (64, b""), command, option, value)
+            expect(done.stderr.startswith(f"{name}: --{option} needs a number of 1..".encode()) and
+                   done.stderr.endswith(f"not '{value}'\n{hint(name)}".encode()), done.stderr)
+        weir.bad(64, f"{name}: option '--depth' requires an argument\n" + hint(name), command, "--depth")
+        weir.bad(64, f"{name}: --depth needs a number of 1..1024, not '1025'\n" + hint(name), command,
+                 "--depth=1025")
+    weir.bad(66, "weir check: --nothing: No such file or directory\n", "check", "--", "--nothing")
+
+
+def test_help(weir):
+    """--help and --version everywhere, and the examples of --help come out as printed"""
+    version = weir.good("--version")
+    expect(version.startswith(b"weir 0.") and version.endswith(b"\n"), version)
+    equal(weir.good("-V"), version)
+    text = weir.good("--help").decode()
+    equal(weir.good("help").decode(), text)
+    commands = [line.split()[0] for line in text.split("Commands:\n")[1].split("\n\n")[0].splitlines()]
+    expect({"pack", "cat", "check"} <= set(commands), commands)
+    for command in ("pack", "cat", "check"):
+        equal(weir.good(command, "--version"), version)
+        equal(weir.good(command, "-V"), version)
+        own = weir.good(command, "--help").decode()
+        expect(own.startswith(f"Usage: weir {command} "), own)
+        equal(weir.good(command, "-h").decode(), own)
+        equal(weir.good("help", command).decode(), own)
+        expect(all(len(line) <= 88 for line in own.splitlines()), own)
+        text += own
+    with tempfile.TemporaryDirectory() as directory:
+        os.symlink(weir.program, os.path.join(directory, "weir"))
+        examples = check_examples(text, directory)
+    equal(examples, 5)
+
+
+def check_examples(text, directory):
+    """Run each "  $ command" of a help text and compare what it prints."""
+    wanted, commands = [], 0
+    script = "exec 2>&1\n"
+    for line in text.splitlines():
+        if line.startswith("  $ "):
+            commands += 1
+            script += line[4:] + "\n"
+        elif commands and line.startswith("  ") and script.endswith("\n") and wanted is not None:
+            wanted.append(line[2:])
+        if not line.startswith("  ") and commands:
+            run_example(script, wanted, directory)
+            script, wanted = "exec 2>&1\n", []
+    run_example(script, wanted, directory)
+    return commands
+
+
+def run_example(script, wanted, directory):
+    if script == "exec 2>&1\n":
+        return
+    environment = dict(os.environ, PATH=directory + ":" + os.environ["PATH"])
+    done = subprocess.run(["bash", "-c", script], cwd=directory, env=environment, stdout=subprocess.PIPE,
+                          text=True, check=False, timeout=60)
+    equal(done.stdout.splitlines(), wanted, script)
+
+
+TESTS = [test_truncations, test_reserved, test_cut_pipe, test_limits, test_hostile_heads,
+         test_hostile_depth, test_big_input, test_big_value, test_several_files,
+         test_standard_descriptors, test_gone_reader, test_lines_come_at_once, test_options, test_help]
+
+if __name__ == "__main__":
+    sys.exit(support.run_tests(TESTS, Weir(support.program())))

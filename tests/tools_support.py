@@ -1,0 +1,272 @@
+"""What the tests of the program weir share: running it, TAP, and MessagePack written by hand.
+
+The encoder and the JSON text here are written from the specification and from the rules in
+`weir cat --help`, independently of the program; python3-msgpack is a third opinion.
+"""
+
+import base64
+import json
+import os
+import pathlib
+import resource
+import struct
+import subprocess
+import sys
+
+
+class Wrong(Exception):
+    """What a test expected and did not find."""
+
+
+def expect(condition, *what):
+    if not condition:
+        raise Wrong(" ".join(part if isinstance(part, str) else repr(part) for part in what))
+
+
+def equal(got, wanted, *what):
+    expect(got == wanted, *what, "\n  got   ", short(got), "\n  wanted", short(wanted))
+
+
+def short(value):
+    text = repr(value)
+    return text if len(text) < 2000 else text[:1000] + " ... " + text[-900:]
+
+
+class Weir:
+    def __init__(self, program):
+        self.program = str(program)
+        # A sanitizer reserves address space by the terabyte: no limit on it then.
+        self.sanitized = b"__asan_init" in pathlib.Path(program).read_bytes()
+
+    def bound(self, limit_bytes):
+        """A preexec_fn that limits what the program may map."""
+        if limit_bytes is None or self.sanitized:
+            return None
+        return lambda: resource.setrlimit(resource.RLIMIT_AS, (limit_bytes, limit_bytes))
+
+    def run(self, *arguments, given=b"", limit_bytes=None, timeout=100, **more):
+        more.setdefault("stdout", subprocess.PIPE)
+        if "stdin" not in more:
+            more["input"] = given
+        return subprocess.run([self.program, *arguments], stderr=subprocess.PIPE, check=False,
+                              preexec_fn=self.bound(limit_bytes), timeout=timeout, **more)
+
+    def good(self, *arguments, **more):
+        """stdout of a run that succeeds and says nothing on stderr."""
+        done = self.run(*arguments, **more)
+        equal((done.returncode, done.stderr), (0, b""), arguments, short(more))
+        return done.stdout
+
+    def bad(self, status, stderr, *arguments, stdout=b"", **more):
+        """A run that fails in exactly this way."""
+        done = self.run(*arguments, **more)
+        equal((done.returncode, done.stderr.decode(errors="backslashreplace"), done.stdout),
+              (status, stderr, stdout), arguments, short(more))
+
+    def pack(self, text, *options):
+        return self.good("pack", *options, given=text if isinstance(text, bytes) else text.encode())
+
+    def cat(self, data, *options):
+        return self.good("cat", *options, given=data).decode()
+
+
+# --- MessagePack by hand ---------------------------------------------------------------------
+
+class F32(float):
+    """A float of 32 bits."""
+
+
+class RawFloat(bytes):
+    """A float by its bits, big-endian: 4 or 8 bytes."""
+
+
+class RawStr(bytes):
+    """A str by its bytes."""
+
+
+class Ext:
+    def __init__(self, code, data):
+        self.code, self.data = code, data
+
+
+class Pairs(list):
+    """A map as a list of pairs."""
+
+
+def head(size, fix, fix_max, *tags):
+    """The head of something with a length: @tags are those for 8, 16 and 32 bits, None: not there."""
+    if fix is not None and size <= fix_max:
+        return bytes([fix | size])
+    for tag, form, top in zip(tags, ">B >H >I".split(), (0xff, 0xffff, 0xffffffff)):
+        if tag is not None and size <= top:
+            return bytes([tag]) + struct.pack(form, size)
+    raise ValueError(size)
+
+
+def encode_int(value):
+    if 0 <= value < 0x80 or -32 <= value < 0:
+        return struct.pack(">B", value & 0xff)
+    forms = ((0xcc, "B"), (0xcd, "H"), (0xce, "I"), (0xcf, "Q")) if value >= 0 else \
+            ((0xd0, "b"), (0xd1, "h"), (0xd2, "i"), (0xd3, "q"))
+    for tag, form in forms:
+        try:
+            return bytes([tag]) + struct.pack(">" + form, value)
+        except struct.error:
+            pass
+    raise ValueError(value)
+
+
+def encode_ext(value):
+    size = len(value.data)
+    fixed = {1: 0xd4, 2: 0xd5, 4: 0xd6, 8: 0xd7, 16: 0xd8}
+    start = bytes([fixed[size]]) if size in fixed else head(size, None, 0, 0xc7, 0xc8, 0xc9)
+    return start + struct.pack(">b", value.code) + value.data
+
+
+def encode(value):
+    """The shortest MessagePack of a value, by the specification."""
+    if value is None:
+        return b"\xc0"
+    if isinstance(value, bool):
+        return b"\xc3" if value else b"\xc2"
+    if isinstance(value, int):
+        return encode_int(value)
+    if isinstance(value, F32):
+        return b"\xca" + struct.pack(">f", value)
+    if isinstance(value, float):
+        return b"\xcb" + struct.pack(">d", value)
+    if isinstance(value, RawFloat):
+        return (b"\xca" if len(value) == 4 else b"\xcb") + value
+    if isinstance(value, (str, RawStr)):
+        data = value.encode() if isinstance(value, str) else bytes(value)
+        return head(len(data), 0xa0, 31, 0xd9, 0xda, 0xdb) + data
+    if isinstance(value, bytes):
+        return head(len(value), None, 0, 0xc4, 0xc5, 0xc6) + value
+    if isinstance(value, Ext):
+        return encode_ext(value)
+    if isinstance(value, (dict, Pairs)):
+        pairs = list(value.items()) if isinstance(value, dict) else value
+        return head(len(pairs), 0x80, 15, None, 0xde, 0xdf) + \
+            b"".join(encode(key) + encode(item) for key, item in pairs)
+    return head(len(value), 0x90, 15, None, 0xdc, 0xdd) + b"".join(map(encode, value))
+
+
+# --- and its JSON ------------------------------------------------------------------------------
+
+FORMS = ("$bin", "$ext", "$time", "$float", "$f32", "$map", "$str")
+
+
+def base64_of(data):
+    return base64.b64encode(bytes(data)).decode()
+
+
+def is_utf8(data):
+    try:
+        bytes(data).decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def string_of(text):
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\x7f")
+
+
+def plain_key(key):
+    """The key as text if JSON can have it."""
+    if isinstance(key, RawStr) and is_utf8(key):
+        key = bytes(key).decode()
+    return key if isinstance(key, str) and "\0" not in key else None
+
+
+def json_of_map(pairs):
+    names = [plain_key(key) for key, _ in pairs]
+    plain = None not in names and len(set(names)) == len(names) and \
+        not (len(names) == 1 and names[0] in FORMS)
+    if plain:
+        return "{" + ",".join(f"{string_of(name)}:{json_of(item)}"
+                              for name, (_, item) in zip(names, pairs)) + "}"
+    return '{"$map":[' + ",".join(f"[{json_of(key)},{json_of(item)}]" for key, item in pairs) + "]}"
+
+
+def special_float(value):
+    """nan, inf and the like of big-endian bits."""
+    number = struct.unpack(">f" if len(value) == 4 else ">d", value)[0]
+    if number in (float("inf"), float("-inf")):
+        return "inf" if number > 0 else "-inf"
+    usual = value in (b"\x7f\xc0\0\0", b"\x7f\xf8\0\0\0\0\0\0")
+    return "nan" if usual else "nan:" + value.hex()
+
+
+def json_of(value):
+    """The line of weir cat. F32 values must be given with few digits, so that repr() is right."""
+    if isinstance(value, F32):
+        return f'{{"$f32":{float(value)!r}}}'
+    if isinstance(value, float):
+        return repr(value)
+    if isinstance(value, RawFloat):
+        name = "$f32" if len(value) == 4 else "$float"
+        return f'{{"{name}":"{special_float(value)}"}}'
+    if isinstance(value, RawStr):
+        if is_utf8(value):
+            return string_of(bytes(value).decode())
+        return f'{{"$str":"{base64_of(value)}"}}'
+    if isinstance(value, bytes):
+        return f'{{"$bin":"{base64_of(value)}"}}'
+    if isinstance(value, Ext):
+        return f'{{"$ext":[{value.code},"{base64_of(value.data)}"]}}'
+    if isinstance(value, (dict, Pairs)):
+        return json_of_map(list(value.items()) if isinstance(value, dict) else value)
+    if isinstance(value, list):
+        return "[" + ",".join(map(json_of, value)) + "]"
+    if isinstance(value, str):
+        return string_of(value)
+    return json.dumps(value)
+
+
+# --- TAP ---------------------------------------------------------------------------------------
+
+def program():
+    """tools/weir, or what the command line says; ends the test if it was not built."""
+    path = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else
+                        os.path.join(os.environ["WEIR_BUILDDIR"], "tools", "weir"))
+    if not path.exists():
+        skip_all(f"{path} was not built: configure found no json-c")
+    return path
+
+
+def skip_all(why):
+    if os.environ.get("WEIR_TEST_NO_SKIP"):
+        print(f"Bail out! {why}")
+        sys.exit(1)
+    print(f"1..0 # SKIP {why}")
+    sys.exit(0)
+
+
+def need_msgpack():
+    """The module msgpack, if need be by another python3: a first one on the PATH may lack it."""
+    try:
+        import msgpack
+        return msgpack
+    except ImportError:
+        system = "/usr/bin/python3"
+        if os.path.exists(system) and not os.environ.get("WEIR_TEST_PYTHON"):
+            os.environ["WEIR_TEST_PYTHON"] = system
+            os.execv(system, [system, *sys.argv])
+        skip_all("there is no python3-msgpack")
+        raise
+
+
+def run_tests(tests, weir):
+    print(f"1..{len(tests)}", flush=True)
+    failed = 0
+    for number, test in enumerate(tests, 1):
+        try:
+            test(weir)
+        except Exception as error:  # one broken test must not hide the others
+            failed += 1
+            print(f"not ok {number} - {test.__doc__}")
+            print("# " + f"{type(error).__name__}: {error}".replace("\n", "\n# "), flush=True)
+        else:
+            print(f"ok {number} - {test.__doc__}", flush=True)
+    return min(failed, 100)
