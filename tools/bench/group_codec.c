@@ -2,7 +2,7 @@
 /*
  * codec: one record of ten fields, packed and read again, against MessagePack-C.
  *
- * The record is a map with string keys, 104 to 121 bytes. There are 65,536 different ones, since a
+ * The record is a map with string keys, 111 to 118 bytes. There are 65,536 different ones, since a
  * branch predictor learns a few thousand by heart. How the values are spread decides what the
  * widths on the wire are, and so how often branches are mispredicted:
  *
