@@ -36,7 +36,8 @@ class Weir:
     def __init__(self, program):
         self.program = str(program)
         # A sanitizer reserves address space by the terabyte: no limit on it then.
-        self.sanitized = b"__asan_init" in pathlib.Path(program).read_bytes()
+        content = pathlib.Path(program).read_bytes()
+        self.sanitized = b"__asan_init" in content or b"__tsan_init" in content
 
     def bound(self, limit_bytes):
         """A preexec_fn that limits what the program may map."""
