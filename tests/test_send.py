@@ -284,7 +284,7 @@ def test_progress(weir):
     """a bar on a terminal, none elsewhere, silence with --quiet"""
     with scratch() as directory, Server(weir) as server:
         path = directory / "values"
-        path.write_bytes(b"".join(map(pack, values(20000))))
+        path.write_bytes(b"".join(map(pack, values(4000))))
         arguments = [weir.program, "send", "--window", "1", "--batch-records", "4",
                      server.addresses[0], str(path)]
         status, shown = on_terminal(arguments)

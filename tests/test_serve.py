@@ -509,7 +509,7 @@ def test_append_flood(weir):
 
 def test_memory_limit(weir):
     """at the limit of --memory a call or a connection fails, the service goes on"""
-    with Server(weir, "--memory", "8M", "--max-message", "64M") as server:
+    with Server(weir, "--memory", "16M", "--max-message", "64M") as server:
         with server.client() as other:
             client = server.client()
             try:
@@ -804,7 +804,7 @@ def test_usage(weir):
             (["--listen", "tcp:localhost"],
              "--listen tcp:localhost: not of the form tcp:HOST:PORT or unix:PATH"),
             (["--listen", "unix:"], "--listen unix:: not of the form tcp:HOST:PORT or unix:PATH"),
-            (["--memory", "1"], "--memory needs a number of 8388608..1099511627776 bytes "
+            (["--memory", "1"], "--memory needs a number of 16777216..1099511627776 bytes "
              "(K, M and G may follow it), not '1'")]:
         weir.bad(64, f"weir serve: {message}\n{hint}", "serve", *arguments)
     done = weir.run("serve", "--listen", "unix:/" + "x" * 200, "--log", "y")

@@ -21,7 +21,7 @@
 #include "report.h"
 #include "values.h"
 
-#define WINDOW 64
+#define WINDOW 256
 #define WINDOW_MAX 65536
 #define BATCH_RECORDS 64
 #define BATCH_RECORDS_MAX 4096
@@ -43,7 +43,7 @@ static const char usage[] =
     "Append the MessagePack values of each FILE to the log of the service at ADDR,\n" ADDRESS_FORMS
     ". Without FILE, or when FILE is -, read standard input.\n"
     "\n"
-    "      --window N             requests without an answer at a time (default 64)\n"
+    "      --window N             requests without an answer at a time (default 256)\n"
     "      --batch-records N      most records in a request (default 64)\n"
     "      --batch-bytes N        most bytes of records in a request; a larger record goes alone\n"
     "                             (default 16K)\n"

@@ -22,13 +22,15 @@
 #include "weir.h"
 
 #define MEMORY_BYTES ((uint64_t)256 << 20)
-#define MEMORY_BYTES_MIN ((uint64_t)8 << 20)
+#define MEMORY_BYTES_MIN ((uint64_t)16 << 20)
 #define MESSAGE_BYTES ((uint64_t)16 << 20)
 #define WAITING_BYTES ((uint64_t)8 << 20)
 #define BYTES_MAX ((uint64_t)1 << 40)
 #define DRAIN_SECONDS 10
 #define DRAIN_SECONDS_MAX 86400
 #define RECORD_DEPTH 128
+#define RECEIVE_BLOCKS 16
+#define RECEIVE_BLOCK_BYTES (256 << 10)
 #define PREDECESSOR_PAUSE_NS 50000000
 #define PREDECESSOR_PAUSES 20
 
@@ -66,7 +68,7 @@ static const char usage[] =
     "                         PATH @NAME: in the abstract namespace\n"
     "  -o, --log FILE         the log, a plain stream of MessagePack values; made if missing\n"
     "      --max-message N    largest message taken, in bytes (default 16M)\n"
-    "      --memory N         most memory for blocks, in bytes (default 256M, at least 8M)\n"
+    "      --memory N         most memory for blocks, in bytes (default 256M, at least 16M)\n"
     "      --max-waiting N    bytes that may wait for the disk; connections that append more\n"
     "                         are paused (default 8M)\n"
     "      --drain SECONDS    on a signal, how long peers may take for their answers\n"
@@ -374,13 +376,21 @@ static int close_all(struct server *server, const struct config *config, bool ra
 
 static int serve(struct server *server, const struct config *config)
 {
-    struct weir_pool_options pool_options = {.limit_bytes = (size_t)config->memory_bytes};
+    /* One message in each receive block straddles its end and is copied: large blocks, few. */
+    struct weir_pool_options pool_options = {
+        .limit_bytes = (size_t)config->memory_bytes,
+        .class_bytes = {64, 256, 1 << 10, 4 << 10, 16 << 10, 64 << 10, RECEIVE_BLOCK_BYTES},
+    };
+    struct weir_ring_options ring_options = {
+        .receive_blocks = RECEIVE_BLOCKS,
+        .receive_block_bytes = RECEIVE_BLOCK_BYTES,
+    };
     server->signal_fd = -1;
     int rc = weir_pool_create(&pool_options, &server->pool);
     if (rc != 0)
         return open_failed("no memory", rc, EX_OSERR);
     int status = EX_OK;
-    rc = weir_ring_create(server->pool, NULL, &server->ring);
+    rc = weir_ring_create(server->pool, &ring_options, &server->ring);
     if (rc != 0)
         status = open_failed("io_uring cannot be used here", rc, EX_OSERR);
     if (status == EX_OK)
