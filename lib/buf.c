@@ -368,9 +368,9 @@ void weir_buf_cancel(struct weir_buf *buf)
         buf->settled_bytes -= settled;
         buf->open = buf->message;
     }
+    /* end stays: as much as pos goes back, the limit allows more. */
     buf->pos = buf->message;
     buf->message = NULL;
-    update_end(buf);
 }
 
 /* Bytes of the segment at @index that are complete: without the message that is begun. */

@@ -204,6 +204,7 @@ static void the_limit_is_exact_and_comes_back_with_consume(void **state)
         weir_buf_end(&f.buf, NULL);
         assert_null(weir__buf_check(&f.buf));
         weir_buf_consume(&f.buf, 1);
+        assert_null(weir__buf_check(&f.buf));
         assert_int_equal(weir_buf_reserve(&f.buf, 2, &at), -ENOBUFS);
         assert_int_equal(weir_buf_append(&f.buf, VIEW("y")), 0);
         assert_int_equal(weir_buf_append(&f.buf, VIEW("z")), -ENOBUFS);
