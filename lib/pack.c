@@ -93,6 +93,49 @@ static size_t head_bytes(unsigned tag8, size_t value)
     return value <= UINT16_MAX ? 3 : 5;
 }
 
+/* An integer in 1 << @log2_bytes bytes behind its tag, in exactly the room that it needs. */
+static void pack_number_exactly(struct weir_packer *packer, unsigned tag, unsigned log2_bytes,
+                                uint64_t value)
+{
+    size_t bytes = (size_t)1 << log2_bytes;
+    uint8_t *at = weir_pack_room(packer, 1 + bytes);
+    if (at == NULL)
+        return;
+    *at++ = (uint8_t)(tag + log2_bytes);
+    for (size_t left = bytes; left-- > 0;)
+        *at++ = (uint8_t)(value >> (8 * left));
+    packer->pos = at;
+}
+
+void weir_pack_uint_slow(struct weir_packer *packer, uint64_t value)
+{
+    unsigned log2_bytes = 3;
+    if (value < 0x80) {
+        weir_pack_byte(packer, (unsigned)value);
+        return;
+    }
+    while (log2_bytes > 0 && value >> (8u << (log2_bytes - 1)) == 0)
+        log2_bytes--;
+    pack_number_exactly(packer, WEIR_TAG_UINT8, log2_bytes, value);
+}
+
+void weir_pack_int_slow(struct weir_packer *packer, int64_t value)
+{
+    unsigned log2_bytes = 3;
+    if (value >= 0) {
+        weir_pack_uint_slow(packer, (uint64_t)value);
+        return;
+    }
+    if (value >= -32) {
+        weir_pack_byte(packer, (uint8_t)value);
+        return;
+    }
+    /* As wide as the sign and the bits that differ from it. */
+    while (log2_bytes > 0 && ~(uint64_t)value >> ((8u << (log2_bytes - 1)) - 1) == 0)
+        log2_bytes--;
+    pack_number_exactly(packer, WEIR_TAG_INT8, log2_bytes, (uint64_t)value);
+}
+
 void weir_pack_bytes_slow(struct weir_packer *packer, uint8_t tag8, uint8_t tag16,
                           struct weir_view bytes)
 {

@@ -233,7 +233,7 @@ int weir_unpack_nil(struct weir_unpacker *unpacker)
     return rc;
 }
 
-int weir_unpack_bool(struct weir_unpacker *unpacker, bool *ret)
+int weir_unpack_bool_slow(struct weir_unpacker *unpacker, bool *ret)
 {
     struct head head;
     int rc = open_value(unpacker, WEIR_TYPE_BOOL, WEIR_TYPE_BOOL, &head);

@@ -181,49 +181,34 @@ WEIR_INLINE void weir_pack_bool(struct weir_packer *packer, bool value)
     weir_pack_byte(packer, value ? WEIR_TAG_TRUE : WEIR_TAG_FALSE);
 }
 
-/** Private: bytes of the shortest form. */
-WEIR_INLINE size_t weir_pack_uint_bytes(uint64_t value)
-{
-    if (value <= UINT8_MAX)
-        return value < 0x80 ? 1 : 2;
-    return value <= UINT16_MAX ? 3 : value <= UINT32_MAX ? 5 : 9;
-}
+/** Private: integers where fewer than 9 bytes of room are left. */
+WEIR_API void weir_pack_uint_slow(struct weir_packer *packer, uint64_t value);
+WEIR_API void weir_pack_int_slow(struct weir_packer *packer, int64_t value);
 
-/** Private: bytes of the shortest form of a negative integer. */
-WEIR_INLINE size_t weir_pack_int_bytes(int64_t value)
+/**
+ * Private: the first 1 << @log2_bytes of the 8 low bytes of @value behind @tag, without a branch on
+ * the width. It stores 9 bytes in any case, which must be there, and takes only what counts.
+ */
+WEIR_INLINE void weir_pack_number(struct weir_packer *packer, unsigned tag, unsigned log2_bytes,
+                                  uint64_t value)
 {
-    if (value >= INT8_MIN)
-        return value >= -32 ? 1 : 2;
-    return value >= INT16_MIN ? 3 : value >= INT32_MIN ? 5 : 9;
+    uint8_t *at = packer->pos;
+    unsigned bits = 8u << log2_bytes;
+    at[0] = (uint8_t)(tag + log2_bytes);
+    weir_wire_store64(at + 1, value << (64 - bits));
+    packer->pos = at + 1 + bits / 8;
 }
 
 WEIR_INLINE void weir_pack_uint(struct weir_packer *packer, uint64_t value)
 {
-    uint8_t *at = packer->pos;
-    if (WEIR_UNLIKELY(packer->end - at < 9)) {
-        at = weir_pack_room_slow(packer, weir_pack_uint_bytes(value));
-        if (at == NULL)
-            return;
-    }
-    if (value < 0x80) {
-        at[0] = (uint8_t)value;
-        packer->pos = at + 1;
-    } else if (value <= UINT8_MAX) {
-        at[0] = WEIR_TAG_UINT8;
-        at[1] = (uint8_t)value;
-        packer->pos = at + 2;
-    } else if (value <= UINT16_MAX) {
-        at[0] = WEIR_TAG_UINT16;
-        weir_wire_store16(at + 1, (uint16_t)value);
-        packer->pos = at + 3;
-    } else if (value <= UINT32_MAX) {
-        at[0] = WEIR_TAG_UINT32;
-        weir_wire_store32(at + 1, (uint32_t)value);
-        packer->pos = at + 5;
+    if (WEIR_UNLIKELY(packer->end - packer->pos < 9)) {
+        weir_pack_uint_slow(packer, value);
+    } else if (value < 0x80) {
+        *packer->pos++ = (uint8_t)value;
     } else {
-        at[0] = WEIR_TAG_UINT64;
-        weir_wire_store64(at + 1, value);
-        packer->pos = at + 9;
+        unsigned log2_bytes =
+            (value > UINT8_MAX) + (unsigned)(value > UINT16_MAX) + (value > UINT32_MAX);
+        weir_pack_number(packer, WEIR_TAG_UINT8, log2_bytes, value);
     }
 }
 
@@ -231,33 +216,14 @@ WEIR_INLINE void weir_pack_int(struct weir_packer *packer, int64_t value)
 {
     if (value >= 0) {
         weir_pack_uint(packer, (uint64_t)value);
-        return;
-    }
-    uint8_t *at = packer->pos;
-    if (WEIR_UNLIKELY(packer->end - at < 9)) {
-        at = weir_pack_room_slow(packer, weir_pack_int_bytes(value));
-        if (at == NULL)
-            return;
-    }
-    if (value >= -32) {
-        at[0] = (uint8_t)value;
-        packer->pos = at + 1;
-    } else if (value >= INT8_MIN) {
-        at[0] = WEIR_TAG_INT8;
-        at[1] = (uint8_t)value;
-        packer->pos = at + 2;
-    } else if (value >= INT16_MIN) {
-        at[0] = WEIR_TAG_INT16;
-        weir_wire_store16(at + 1, (uint16_t)value);
-        packer->pos = at + 3;
-    } else if (value >= INT32_MIN) {
-        at[0] = WEIR_TAG_INT32;
-        weir_wire_store32(at + 1, (uint32_t)value);
-        packer->pos = at + 5;
+    } else if (WEIR_UNLIKELY(packer->end - packer->pos < 9)) {
+        weir_pack_int_slow(packer, value);
+    } else if (value >= -32) {
+        *packer->pos++ = (uint8_t)value;
     } else {
-        at[0] = WEIR_TAG_INT64;
-        weir_wire_store64(at + 1, (uint64_t)value);
-        packer->pos = at + 9;
+        unsigned log2_bytes =
+            (value < INT8_MIN) + (unsigned)(value < INT16_MIN) + (value < INT32_MIN);
+        weir_pack_number(packer, WEIR_TAG_INT8, log2_bytes, (uint64_t)value);
     }
 }
 

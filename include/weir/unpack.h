@@ -133,7 +133,7 @@ WEIR_API int weir_unpack_peek(const struct weir_unpacker *unpacker, enum weir_ty
 WEIR_API int weir_unpack_nil(struct weir_unpacker *unpacker);
 
 /** Read a bool. */
-WEIR_API int weir_unpack_bool(struct weir_unpacker *unpacker, bool *ret);
+WEIR_INLINE int weir_unpack_bool(struct weir_unpacker *unpacker, bool *ret);
 
 /** Read an integer of 0..2^64-1, in any encoding; -EOVERFLOW below 0. */
 WEIR_INLINE int weir_unpack_uint(struct weir_unpacker *unpacker, uint64_t *ret);
@@ -212,6 +212,7 @@ WEIR_API int weir_check(struct weir_view input, const struct weir_limits *limits
 /* --- inline bodies ------------------------------------------------------------------------- */
 
 /** Private: the cold halves. */
+WEIR_API int weir_unpack_bool_slow(struct weir_unpacker *unpacker, bool *ret);
 WEIR_API int weir_unpack_uint_slow(struct weir_unpacker *unpacker, uint64_t max, uint64_t *ret);
 WEIR_API int weir_unpack_int_slow(struct weir_unpacker *unpacker, int64_t min, int64_t max,
                                   int64_t *ret);
@@ -255,51 +256,54 @@ WEIR_INLINE bool weir_unpack_done(const struct weir_unpacker *unpacker)
     return unpacker->error == 0 && unpacker->pos == unpacker->end;
 }
 
-/** Private: an unsigned integer in one of its own encodings; false: leave it to the cold half. */
-WEIR_INLINE bool weir_unpack_uint_fast(struct weir_unpacker *unpacker, uint64_t *ret)
+/**
+ * Private: an integer of 0..@max in an unsigned encoding. False: leave it to the cold half, which
+ * knows the other encodings, the end of the input, and what is wrong.
+ */
+WEIR_INLINE bool weir_unpack_uint_fast(struct weir_unpacker *unpacker, uint64_t max, uint64_t *ret)
 {
     const uint8_t *at = unpacker->pos;
+    uint64_t value;
+    size_t size_bytes;
     if (WEIR_UNLIKELY(!weir_unpack_has(unpacker, 9)))
         return false;
     if (at[0] < 0x80) {
-        *ret = at[0];
-        weir_unpack_take(unpacker, 1);
-        return true;
-    }
-    switch (at[0]) {
-    case WEIR_TAG_UINT8:
-        *ret = at[1];
-        weir_unpack_take(unpacker, 2);
-        return true;
-    case WEIR_TAG_UINT16:
-        *ret = weir_wire_load16(at + 1);
-        weir_unpack_take(unpacker, 3);
-        return true;
-    case WEIR_TAG_UINT32:
-        *ret = weir_wire_load32(at + 1);
-        weir_unpack_take(unpacker, 5);
-        return true;
-    case WEIR_TAG_UINT64:
-        *ret = weir_wire_load64(at + 1);
-        weir_unpack_take(unpacker, 9);
-        return true;
-    default:
+        value = at[0];
+        size_bytes = 1;
+    } else if (at[0] == WEIR_TAG_UINT8) {
+        value = at[1];
+        size_bytes = 2;
+    } else if (at[0] == WEIR_TAG_UINT16) {
+        value = weir_wire_load16(at + 1);
+        size_bytes = 3;
+    } else if (at[0] == WEIR_TAG_UINT32) {
+        value = weir_wire_load32(at + 1);
+        size_bytes = 5;
+    } else if (at[0] == WEIR_TAG_UINT64) {
+        value = weir_wire_load64(at + 1);
+        size_bytes = 9;
+    } else {
         return false;
     }
+    if (WEIR_UNLIKELY(value > max))
+        return false;
+    *ret = value;
+    weir_unpack_take(unpacker, size_bytes);
+    return true;
 }
 
 WEIR_INLINE int weir_unpack_uint(struct weir_unpacker *unpacker, uint64_t *ret)
 {
-    if (WEIR_LIKELY(weir_unpack_uint_fast(unpacker, ret)))
+    if (WEIR_LIKELY(weir_unpack_uint_fast(unpacker, UINT64_MAX, ret)))
         return 0;
     return weir_unpack_uint_slow(unpacker, UINT64_MAX, ret);
 }
 
 WEIR_INLINE int weir_unpack_int(struct weir_unpacker *unpacker, int64_t *ret)
 {
-    if (weir_unpack_has(unpacker, 1) && unpacker->pos[0] < 0x80) {
-        *ret = unpacker->pos[0];
-        weir_unpack_take(unpacker, 1);
+    uint64_t value;
+    if (weir_unpack_uint_fast(unpacker, INT64_MAX, &value)) {
+        *ret = (int64_t)value;
         return 0;
     }
     return weir_unpack_int_slow(unpacker, INT64_MIN, INT64_MAX, ret);
@@ -308,12 +312,9 @@ WEIR_INLINE int weir_unpack_int(struct weir_unpacker *unpacker, int64_t *ret)
 WEIR_INLINE int weir_unpack_u32(struct weir_unpacker *unpacker, uint32_t *ret)
 {
     uint64_t value;
-    if (weir_unpack_has(unpacker, 1) && unpacker->pos[0] < 0x80) {
-        *ret = unpacker->pos[0];
-        weir_unpack_take(unpacker, 1);
-        return 0;
-    }
-    int rc = weir_unpack_uint_slow(unpacker, UINT32_MAX, &value);
+    int rc = 0;
+    if (WEIR_UNLIKELY(!weir_unpack_uint_fast(unpacker, UINT32_MAX, &value)))
+        rc = weir_unpack_uint_slow(unpacker, UINT32_MAX, &value);
     if (rc == 0)
         *ret = (uint32_t)value;
     return rc;
@@ -321,16 +322,26 @@ WEIR_INLINE int weir_unpack_u32(struct weir_unpacker *unpacker, uint32_t *ret)
 
 WEIR_INLINE int weir_unpack_i32(struct weir_unpacker *unpacker, int32_t *ret)
 {
+    uint64_t positive;
     int64_t value;
-    if (weir_unpack_has(unpacker, 1) && unpacker->pos[0] < 0x80) {
-        *ret = unpacker->pos[0];
-        weir_unpack_take(unpacker, 1);
+    if (weir_unpack_uint_fast(unpacker, INT32_MAX, &positive)) {
+        *ret = (int32_t)positive;
         return 0;
     }
     int rc = weir_unpack_int_slow(unpacker, INT32_MIN, INT32_MAX, &value);
     if (rc == 0)
         *ret = (int32_t)value;
     return rc;
+}
+
+WEIR_INLINE int weir_unpack_bool(struct weir_unpacker *unpacker, bool *ret)
+{
+    if (weir_unpack_has(unpacker, 1) && (unpacker->pos[0] | 1u) == WEIR_TAG_TRUE) {
+        *ret = unpacker->pos[0] == WEIR_TAG_TRUE;
+        weir_unpack_take(unpacker, 1);
+        return 0;
+    }
+    return weir_unpack_bool_slow(unpacker, ret);
 }
 
 WEIR_INLINE int weir_unpack_f64(struct weir_unpacker *unpacker, double *ret)
