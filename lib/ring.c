@@ -11,6 +11,9 @@
  * threads dropped come back to the pool. */
 #define STARVED_WAIT_NS 1000000
 
+/* How long a turn may wait before a cancel that was missed is asked for again. */
+#define MISSED_WAIT_NS 1000000
+
 /* --- lists --------------------------------------------------------------------------------- */
 
 static void active_link(struct weir_ring *ring, struct weir_op *op)
@@ -96,11 +99,16 @@ int weir__ring_start(struct weir_ring *ring, struct weir_op *op)
     return 0;
 }
 
+static void leave_kernel(struct weir_ring *ring, const struct weir_op *op)
+{
+    ring->cancels -= op->cancel == 1;
+    ring->asked -= op->cancel == 2;
+}
+
 void weir__ring_requeue(struct weir_ring *ring, struct weir_op *op)
 {
     assert(op->state == WEIR_OP_IN_KERNEL);
-    if (op->cancel == 1)
-        ring->cancels--;
+    leave_kernel(ring, op);
     op->state = WEIR_OP_WAITING;
     queue_append(ring, op);
 }
@@ -111,8 +119,8 @@ void weir__ring_complete(struct weir_ring *ring, struct weir_op *op, int result,
     op->result = result;
     op->more = more;
     if (!more) {
-        if (op->cancel == 1 && op->state == WEIR_OP_IN_KERNEL)
-            ring->cancels--;
+        if (op->state == WEIR_OP_IN_KERNEL)
+            leave_kernel(ring, op);
         active_unlink(ring, op);
         op_let_go(op);
         op->state = WEIR_OP_IDLE;
@@ -129,6 +137,18 @@ void weir_op_init(struct weir_op *op, void (*done)(struct weir_op *op), void *us
     op->fd = -1;
 }
 
+/* Ask for a cancel that is due. False: no room now. */
+static bool ask_to_cancel(struct weir_ring *ring, struct weir_op *op)
+{
+    assert(op->state == WEIR_OP_IN_KERNEL && op->cancel == 1);
+    if (!ring->backend->cancel(ring, op))
+        return false;
+    op->cancel = 2;
+    ring->cancels--;
+    ring->asked++;
+    return true;
+}
+
 int weir_op_cancel(struct weir_op *op)
 {
     if (op->state == WEIR_OP_IDLE)
@@ -137,12 +157,15 @@ int weir_op_cancel(struct weir_op *op)
         return 0;
     op->cancel = 1;
     if (op->state == WEIR_OP_IN_KERNEL) {
-        if (op->ring->backend->cancel(op->ring, op))
-            op->cancel = 2;
-        else
-            op->ring->cancels++;
+        op->ring->cancels++;
+        ask_to_cancel(op->ring, op);
     }
     return 0;
+}
+
+void weir__ring_cancel_missed(struct weir_ring *ring)
+{
+    ring->missed = 1;
 }
 
 int weir_ring_timeout(struct weir_ring *ring, struct weir_op *op, int64_t delay_ns)
@@ -162,11 +185,27 @@ static void send_cancels(struct weir_ring *ring)
     for (struct weir_op *op = ring->active; op != NULL && ring->cancels != 0; op = op->next) {
         if (op->cancel != 1 || op->state != WEIR_OP_IN_KERNEL)
             continue;
-        if (!ring->backend->cancel(ring, op))
+        if (!ask_to_cancel(ring, op))
             return;
-        op->cancel = 2;
-        ring->cancels--;
     }
+}
+
+/* Have those cancels asked for again that were missed a turn ago and whose requests go on. */
+static void repeat_cancels(struct weir_ring *ring)
+{
+    if (ring->missed == 1 && ring->asked != 0) {
+        ring->missed = 2;
+        return;
+    }
+    for (struct weir_op *op = ring->active; op != NULL && ring->asked != 0 && ring->missed == 2;
+         op = op->next) {
+        if (op->cancel != 2 || op->state != WEIR_OP_IN_KERNEL)
+            continue;
+        op->cancel = 1;
+        ring->asked--;
+        ring->cancels++;
+    }
+    ring->missed = 0;
 }
 
 /* Hand waiting requests over, in order; those that have been cancelled complete here. */
@@ -209,6 +248,8 @@ static void run_tasks(struct weir_ring *ring)
 static int turn(struct weir_ring *ring, int64_t timeout_ns)
 {
     run_tasks(ring);
+    if (ring->missed != 0)
+        repeat_cancels(ring);
     if (ring->cancels != 0)
         send_cancels(ring);
     int handled = hand_queue(ring);
@@ -218,6 +259,8 @@ static int turn(struct weir_ring *ring, int64_t timeout_ns)
         timeout_ns = 0;
     else if (ring->queue != NULL && (timeout_ns < 0 || timeout_ns > STARVED_WAIT_NS))
         timeout_ns = STARVED_WAIT_NS;
+    else if (ring->missed != 0 && (timeout_ns < 0 || timeout_ns > MISSED_WAIT_NS))
+        timeout_ns = MISSED_WAIT_NS;
     int rc = ring->backend->wait(ring, timeout_ns);
     int drained = ring->backend->drain(ring);
     ring->quiet = handled == 0 && drained == 0;

@@ -54,6 +54,8 @@ struct weir_ring {
     struct weir_op *queue_last;
     size_t starved_count; /* of these, receives without blocks */
     size_t cancels;       /* requests in the kernel with cancel == 1 */
+    size_t asked;         /* requests in the kernel with cancel == 2 */
+    uint8_t missed;       /* a cancel found nothing: 1 just now, 2 a turn ago */
 
     struct weir_task *tasks; /* deferred, first to last */
     struct weir_task *tasks_last;
@@ -69,6 +71,12 @@ extern const struct weir__backend weir__backend_uring;
  * held is let go, before its done function runs; afterwards it must not be touched.
  */
 void weir__ring_complete(struct weir_ring *ring, struct weir_op *op, int result, bool more);
+
+/*
+ * A cancel found nothing to end. Mostly its request had just completed; but the kernel also says so
+ * of one that a worker thread is at, whom the cancel merely interrupts, and who may try again.
+ */
+void weir__ring_cancel_missed(struct weir_ring *ring);
 
 /* Put a request that is still started back into the queue, to be handed over in the next turn. */
 void weir__ring_requeue(struct weir_ring *ring, struct weir_op *op);

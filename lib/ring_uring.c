@@ -411,8 +411,10 @@ static void complete_accept(struct weir_ring *ring, struct weir_op *op, int resu
 static void complete(struct weir_ring *ring, const struct io_uring_cqe *cqe)
 {
     struct weir_op *op = io_uring_cqe_get_data(cqe);
-    if (op == NULL)
-        return; /* a cancel that found nothing to cancel */
+    if (op == NULL) {
+        weir__ring_cancel_missed(ring);
+        return;
+    }
     switch ((enum weir_op_kind)op->kind) {
     case WEIR_OP_RECEIVE:
         complete_receive(ring, op, cqe->res, cqe->flags);

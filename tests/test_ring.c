@@ -245,6 +245,44 @@ static void more_cancels_than_entries_all_arrive(void **state)
     io_close(&io);
 }
 
+/* The peer's end wakes a blocked send, the kernel moves it to a worker thread, and a cancel that
+ * only interrupts it there after a part has left makes it try the rest again. */
+static void a_cancel_that_the_kernel_loses_is_asked_again(void **state)
+{
+    struct io io;
+    struct io_call call;
+    int fds[2];
+
+    (void)state;
+    for (unsigned destroy = 0; destroy < 2; destroy++) {
+        io_open(&io, NULL, NULL);
+        io_pair(fds, false);
+        io_shrink(fds[0]);
+        io_shrink(fds[1]);
+        struct weir_slice slice = io_slice(&io, 200000, 1);
+        io_call_init(&call);
+        assert_int_equal(weir_sock_send(io.ring, &call.op, fds[0], &slice), 0);
+        weir_slice_drop(&slice);
+        for (unsigned i = 0; i < 10; i++)
+            weir_ring_run(io.ring, MS / 10);
+        shutdown(fds[1], SHUT_WR);
+        weir_ring_run(io.ring, 0);
+        assert_int_equal(weir_op_cancel(&call.op), 0);
+        if (destroy) {
+            weir_ring_destroy(io.ring);
+            io.ring = NULL;
+        } else {
+            while (call.ended == 0)
+                assert_true(weir_ring_run(io.ring, -1) >= 0);
+        }
+        assert_int_equal(call.completions, 1);
+        assert_true(call.result < 200000);
+        close(fds[0]);
+        close(fds[1]);
+        io_close(&io);
+    }
+}
+
 /* --- done functions ------------------------------------------------------------------------------- */
 
 struct repeat {
@@ -1005,6 +1043,7 @@ int main(void)
         IO_TEST(more_requests_than_entries_each_complete_once),
         IO_TEST(a_burst_larger_than_the_completion_queue_loses_nothing),
         IO_TEST(more_cancels_than_entries_all_arrive),
+        IO_TEST(a_cancel_that_the_kernel_loses_is_asked_again),
         IO_TEST(a_done_function_may_start_its_own_op_again),
         IO_TEST(a_done_function_may_free_its_op),
         IO_TEST(a_done_function_may_cancel_others),
