@@ -30,6 +30,9 @@ enum { PAUSED_BY_OWNER = 1, PAUSED_BY_OUT = 2 };
 /* While paused, what the kernel had received already is kept; beyond this it is told to stop. */
 #define BACKLOG_BYTES 65536
 
+/* What is smaller is copied: kept for long, it would pin the whole block that it lies in. */
+#define BACKLOG_LINK_MIN_BYTES 4096
+
 static void set_why(struct weir_conn *conn, int error, uint64_t offset, const char *reason)
 {
     if (conn->why.error != 0)
@@ -91,20 +94,29 @@ static void tell_ended(struct weir_conn *conn)
         weir_conn_finish(conn);
 }
 
+/* Whether so much waits to leave that no more is handed out. */
+static bool is_full(struct weir_conn *conn)
+{
+    if (weir_buf_size(&conn->out) <= conn->out_high_bytes)
+        return false;
+    conn->paused |= PAUSED_BY_OUT;
+    /* Its leaving is what ends this: it must not depend on a flush by the owner. */
+    weir_ring_defer(conn->ring, &conn->turn);
+    return true;
+}
+
 /* Hand out messages until there are none, or somebody says stop. */
 static void pump(struct weir_conn *conn)
 {
     if (conn->pumping)
         return;
     conn->pumping = true;
-    while (conn->state == OPEN && conn->paused == 0) {
+    while (conn->state == OPEN && conn->paused == 0 && !is_full(conn)) {
         struct weir_slice message;
         int rc = weir_stream_next(&conn->stream, &message);
         if (rc == 0) {
             conn->handlers->message(conn, &message);
             weir_slice_drop(&message);
-            if (weir_buf_size(&conn->out) > conn->out_high_bytes)
-                conn->paused |= PAUSED_BY_OUT;
         } else if (rc != -EAGAIN) {
             struct weir_fault fault = weir_stream_fault(&conn->stream);
             if (fault.error != 0)
@@ -129,9 +141,11 @@ static void receive_bytes(struct weir_conn *conn, const struct weir_slice *bytes
         rc = weir_stream_feed(&conn->stream, bytes);
         if (rc == 0)
             pump(conn);
-        else
+        else if (rc != -EBUSY)
             fail(conn, rc, weir_stream_offset(&conn->stream), "no memory to gather a message");
-        return;
+        /* Busy: resumed, and the turn that hands out what came before is still to come. */
+        if (rc != -EBUSY)
+            return;
     }
     rc = weir_buf_append_slice(&conn->backlog, bytes);
     if (rc != 0)
@@ -166,8 +180,7 @@ static void start_send(struct weir_conn *conn)
 {
     if (weir_op_is_active(&conn->send) || weir_buf_size(&conn->out) == 0)
         return;
-    unsigned count =
-        weir_buf_iovecs(&conn->out, 0, conn->iov, conn->iov_blocks, WEIR_CONN_IOVECS);
+    unsigned count = weir_buf_iovecs(&conn->out, 0, conn->iov, conn->iov_blocks, WEIR_CONN_IOVECS);
     int rc = weir_sock_sendv(conn->ring, &conn->send, conn->fd, conn->iov, conn->iov_blocks, count);
     if (rc != 0)
         fail(conn, rc, 0, "the ring is being destroyed");
@@ -275,7 +288,7 @@ int weir_conn_init(struct weir_conn *conn, struct weir_ring *ring, int fd,
     if (options == NULL)
         options = &defaults;
     struct weir_buf_options out = {.limit_bytes = options->out_limit_bytes};
-    struct weir_buf_options backlog = {.link_min_bytes = 1};
+    struct weir_buf_options backlog = {.link_min_bytes = BACKLOG_LINK_MIN_BYTES};
     if (out.limit_bytes == 0)
         out.limit_bytes = (size_t)64 << 20;
     memset(conn, 0, sizeof *conn);
