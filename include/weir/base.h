@@ -38,6 +38,9 @@
 
 #define WEIR_INLINE static inline
 
+/** As WEIR_INLINE where a compiler's own judgement was measured to be wrong. */
+#define WEIR_ALWAYS_INLINE static inline __attribute__((always_inline))
+
 /* The result says whether the call worked; dropping it is a mistake. */
 #define WEIR_NODISCARD __attribute__((warn_unused_result))
 

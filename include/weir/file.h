@@ -28,7 +28,12 @@
 
 WEIR_BEGIN_DECLS
 
-/** As an offset: the file's own position, which advances; with O_APPEND, the end. */
+/**
+ * As an offset: the file's own position, which advances; with O_APPEND, the end.
+ *
+ * After a short write the kernel may leave the position where it was: go on with an offset, or open
+ * with O_APPEND. One request at a time: two would use the same position.
+ */
 #define WEIR_FILE_POSITION UINT64_MAX
 
 /**

@@ -87,7 +87,7 @@ WEIR_INLINE void weir_pack_nil(struct weir_packer *packer);
 WEIR_INLINE void weir_pack_bool(struct weir_packer *packer, bool value);
 
 /** Write an unsigned integer, 1 to 9 bytes. */
-WEIR_INLINE void weir_pack_uint(struct weir_packer *packer, uint64_t value);
+WEIR_ALWAYS_INLINE void weir_pack_uint(struct weir_packer *packer, uint64_t value);
 
 /** Write a signed integer, 1 to 9 bytes; from 0 up it is written as weir_pack_uint() would. */
 WEIR_INLINE void weir_pack_int(struct weir_packer *packer, int64_t value);
@@ -99,10 +99,10 @@ WEIR_INLINE void weir_pack_f32(struct weir_packer *packer, float value);
 WEIR_INLINE void weir_pack_f64(struct weir_packer *packer, double value);
 
 /** Write a str. The bytes should be UTF-8; they are not looked at. */
-WEIR_INLINE void weir_pack_str(struct weir_packer *packer, struct weir_view text);
+WEIR_ALWAYS_INLINE void weir_pack_str(struct weir_packer *packer, struct weir_view text);
 
 /** Write a NUL-terminated string as a str. */
-WEIR_INLINE void weir_pack_text(struct weir_packer *packer, const char *text);
+WEIR_ALWAYS_INLINE void weir_pack_text(struct weir_packer *packer, const char *text);
 
 /** Write a bin. */
 WEIR_INLINE void weir_pack_bin(struct weir_packer *packer, struct weir_view bytes);
@@ -199,7 +199,7 @@ WEIR_INLINE void weir_pack_number(struct weir_packer *packer, unsigned tag, unsi
     packer->pos = at + 1 + bits / 8;
 }
 
-WEIR_INLINE void weir_pack_uint(struct weir_packer *packer, uint64_t value)
+WEIR_ALWAYS_INLINE void weir_pack_uint(struct weir_packer *packer, uint64_t value)
 {
     if (WEIR_UNLIKELY(packer->end - packer->pos < 9)) {
         weir_pack_uint_slow(packer, value);
@@ -260,7 +260,7 @@ WEIR_INLINE void weir_pack_raw(struct weir_packer *packer, struct weir_view valu
     packer->pos = at + values.size;
 }
 
-WEIR_INLINE void weir_pack_str(struct weir_packer *packer, struct weir_view text)
+WEIR_ALWAYS_INLINE void weir_pack_str(struct weir_packer *packer, struct weir_view text)
 {
     if (WEIR_UNLIKELY(text.size > 31)) {
         weir_pack_bytes_slow(packer, WEIR_TAG_STR8, WEIR_TAG_STR16, text);
@@ -270,12 +270,11 @@ WEIR_INLINE void weir_pack_str(struct weir_packer *packer, struct weir_view text
     if (WEIR_UNLIKELY(at == NULL))
         return;
     at[0] = (uint8_t)(WEIR_TAG_FIXSTR | text.size);
-    if (text.size != 0)
-        memcpy(at + 1, text.data, text.size);
+    weir_wire_copy_short(at + 1, text.data, text.size);
     packer->pos = at + 1 + text.size;
 }
 
-WEIR_INLINE void weir_pack_text(struct weir_packer *packer, const char *text)
+WEIR_ALWAYS_INLINE void weir_pack_text(struct weir_packer *packer, const char *text)
 {
     weir_pack_str(packer, weir_view_text(text));
 }

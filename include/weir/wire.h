@@ -126,6 +126,30 @@ WEIR_INLINE void weir_wire_store64(uint8_t *at, uint64_t value)
     memcpy(at, &value, sizeof value);
 }
 
+/**
+ * Copy @size bytes, at most 32, without a call: both ends as words that overlap in the middle. Where
+ * the size is a constant the compiler does as well on its own.
+ */
+WEIR_INLINE void weir_wire_copy_short(uint8_t *to, const uint8_t *from, size_t size)
+{
+    if (__builtin_constant_p(size)) {
+        memcpy(to, from, size);
+    } else if (size >= 16) {
+        memcpy(to, from, 16);
+        memcpy(to + size - 16, from + size - 16, 16);
+    } else if (size >= 8) {
+        memcpy(to, from, 8);
+        memcpy(to + size - 8, from + size - 8, 8);
+    } else if (size >= 4) {
+        memcpy(to, from, 4);
+        memcpy(to + size - 4, from + size - 4, 4);
+    } else if (size != 0) {
+        to[0] = from[0];
+        to[size / 2] = from[size / 2];
+        to[size - 1] = from[size - 1];
+    }
+}
+
 /** The length or count that a tag carries; the whole head must be readable at @at. */
 WEIR_INLINE uint32_t weir_wire_length(const uint8_t *at, struct weir_wire_tag tag)
 {
