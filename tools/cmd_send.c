@@ -180,12 +180,13 @@ static void on_closed(struct weir_conn *conn, const struct weir_fault *why)
     if (sender->show_progress)
         progress_clear();
     report_error(command, "%s: connection lost: %s; %llu requests without an answer",
-                 sender->client.address,
-                 why->error == 0 ? "the service closed it" : why->reason,
+                 sender->client.address, why->error == 0 ? "the service closed it" : why->reason,
                  (unsigned long long)sender->outstanding);
     if (sender->largest > sender->config->batch_bytes)
-        report_error(command, "the largest record sent has %llu bytes: maybe more than the service "
-                     "takes (--max-message)", (unsigned long long)sender->largest);
+        report_error(command,
+                     "the largest record sent has %llu bytes: maybe more than the service "
+                     "takes (--max-message)",
+                     (unsigned long long)sender->largest);
 }
 
 static void draw(struct sender *sender)
@@ -433,8 +434,7 @@ static int prepare(struct sender *sender, int fd)
 static void summarize(const struct sender *sender)
 {
     double seconds = seconds_since(sender->start_ns);
-    report_error(command,
-                 "%llu records, %llu bytes, %.3f s, %.0f records/s, %llu acknowledged",
+    report_error(command, "%llu records, %llu bytes, %.3f s, %.0f records/s, %llu acknowledged",
                  (unsigned long long)sender->records, (unsigned long long)sender->bytes, seconds,
                  (double)sender->acknowledged / (seconds > 0 ? seconds : 1e-9),
                  (unsigned long long)sender->acknowledged);

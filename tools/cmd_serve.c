@@ -192,9 +192,8 @@ static int parse_options(int argc, char **argv, struct config *config, bool *ret
 
 static int signal_wait(struct server *server)
 {
-    return weir_file_read(server->ring, &server->signal_op, server->signal_fd,
-                          server->signal_block, sizeof(struct signalfd_siginfo),
-                          WEIR_FILE_POSITION);
+    return weir_file_read(server->ring, &server->signal_op, server->signal_fd, server->signal_block,
+                          sizeof(struct signalfd_siginfo), WEIR_FILE_POSITION);
 }
 
 static void on_signal(struct weir_op *op)
@@ -226,8 +225,7 @@ static int signal_open(struct server *server)
     server->signal_fd = signalfd(-1, &set, SFD_CLOEXEC);
     if (server->signal_fd < 0)
         return -errno;
-    int rc = weir_pool_alloc(server->pool, sizeof(struct signalfd_siginfo),
-                             &server->signal_block);
+    int rc = weir_pool_alloc(server->pool, sizeof(struct signalfd_siginfo), &server->signal_block);
     if (rc != 0)
         return rc;
     weir_op_init(&server->signal_op, on_signal, server);
@@ -268,8 +266,7 @@ static int open_log(struct server *server, const struct config *config)
     switch (rc) {
     case 0:
         if (fault.error != 0)
-            report_error(command, "%s: offset %zu: %s; removed", path, fault.offset,
-                         fault.reason);
+            report_error(command, "%s: offset %zu: %s; removed", path, fault.offset, fault.reason);
         return EX_OK;
     case -EWOULDBLOCK:
         report_error(command, "%s: %s", path, fault.reason);
@@ -417,10 +414,11 @@ int weir_cmd_serve(int argc, char **argv)
         .memory_bytes = MEMORY_BYTES,
         .waiting_bytes = WAITING_BYTES,
         .drain_seconds = DRAIN_SECONDS,
-        .service = {
-            .limits = {.depth = RECORD_DEPTH, .bytes = MESSAGE_BYTES},
-            .report = report_line,
-        },
+        .service =
+            {
+                .limits = {.depth = RECORD_DEPTH, .bytes = MESSAGE_BYTES},
+                .report = report_line,
+            },
     };
     bool done = false;
     int status = parse_options(argc, argv, &config, &done);

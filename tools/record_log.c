@@ -26,14 +26,13 @@ static int index_reserve(struct record_log *log, uint64_t more)
 {
     if (more > RECORD_LOG_ENTRIES_MAX - log->entry_count)
         return -ENOSPC;
-    uint64_t chunks = (log->entry_count + more + RECORD_LOG_CHUNK_ENTRIES - 1) /
-                      RECORD_LOG_CHUNK_ENTRIES;
+    uint64_t chunks =
+        (log->entry_count + more + RECORD_LOG_CHUNK_ENTRIES - 1) / RECORD_LOG_CHUNK_ENTRIES;
     for (uint64_t i = log->entry_count / RECORD_LOG_CHUNK_ENTRIES; i < chunks; i++) {
         if (log->chunks[i] != NULL)
             continue;
-        int rc = weir_pool_alloc(log->pool,
-                                 RECORD_LOG_CHUNK_ENTRIES * sizeof(struct record_log_entry),
-                                 &log->chunks[i]);
+        int rc = weir_pool_alloc(
+            log->pool, RECORD_LOG_CHUNK_ENTRIES * sizeof(struct record_log_entry), &log->chunks[i]);
         if (rc != 0)
             return rc;
     }
@@ -202,8 +201,8 @@ static int open_file(struct record_log *log, const char *path, struct weir_fault
         return set_fault(ret_fault, -EINVAL, 0, "the log is not a regular file");
     if (flock(log->fd, LOCK_EX | LOCK_NB) < 0)
         return set_fault(ret_fault, -errno, 0,
-                     errno == EWOULDBLOCK ? "another process serves this log"
-                                          : "the log cannot be locked");
+                         errno == EWOULDBLOCK ? "another process serves this log"
+                                              : "the log cannot be locked");
     rc = sync_directory(path);
     if (rc != 0)
         return set_fault(ret_fault, rc, 0, "the directory of the log cannot be synced");

@@ -90,13 +90,13 @@ struct record_log {
 
     struct weir_ring *ring;
     struct weir_pool *pool;
-    struct weir_buf waiting;     /* appended and not durable; its front lies at synced in the file */
-    uint64_t synced;             /* file offsets: up to here durable, */
-    uint64_t written;            /* written, */
-    uint64_t group_end;          /* to be written with this group, */
-    uint64_t end;                /* appended */
-    uint64_t records;            /* appended */
-    uint64_t told_end;           /* file offset and number of the last record reported durable */
+    struct weir_buf waiting; /* appended and not durable; its front lies at synced in the file */
+    uint64_t synced;         /* file offsets: up to here durable, */
+    uint64_t written;        /* written, */
+    uint64_t group_end;      /* to be written with this group, */
+    uint64_t end;            /* appended */
+    uint64_t records;        /* appended */
+    uint64_t told_end;       /* file offset and number of the last record reported durable */
     uint64_t told_records;
     struct record_append *first; /* who waits, in order */
     struct record_append *last;

@@ -67,8 +67,7 @@ void service_peer_resume(struct service_peer *peer, uint8_t reason)
         weir_conn_resume(&peer->conn);
 }
 
-void service_peer_refuse(struct service_peer *peer, int error, uint64_t offset,
-                         const char *reason)
+void service_peer_refuse(struct service_peer *peer, int error, uint64_t offset, const char *reason)
 {
     peer->fault.error = error;
     peer->fault.offset = (size_t)offset;
@@ -120,8 +119,8 @@ static void on_closed(struct weir_conn *conn, const struct weir_fault *why)
     if (fault->error == -EBADMSG || fault->error == -EMSGSIZE || fault->error == -EAGAIN ||
         fault->error == -EPROTO || fault->error == -EOVERFLOW) {
         service->totals.malformed++;
-        service_report(service, "%s: offset %zu: %s; connection closed", peer->name,
-                       fault->offset, fault->reason);
+        service_report(service, "%s: offset %zu: %s; connection closed", peer->name, fault->offset,
+                       fault->reason);
     } else if (fault->error != 0 && fault->error != -ECANCELED && fault->error != -ETIME) {
         service_report(service, "%s: %s: %s; connection closed", peer->name, fault->reason,
                        weir_error_text(fault->error));

@@ -39,7 +39,7 @@
 struct service_options {
     struct weir_limits limits; /**< of a message; depth: of a record */
     size_t waiting_bytes;      /**< not yet durable, above which connections are paused */
-    int64_t drain_ns;          /**< after service_stop(): how long peers may take for their answers */
+    int64_t drain_ns; /**< after service_stop(): how long peers may take for their answers */
     /** Called with one line for the operator, without a newline. */
     void (*report)(const char *line);
 };
@@ -48,17 +48,17 @@ struct service_options {
 struct service_counters {
     uint64_t open;
     uint64_t accepted;
-    uint64_t malformed;     /**< closed for what they sent */
+    uint64_t malformed; /**< closed for what they sent */
     uint64_t accept_errors;
     uint64_t messages;
     uint64_t requests;
     uint64_t notifications;
-    uint64_t errors;        /**< requests answered with an error */
-    uint64_t pauses;        /**< times that a connection waited for the disk */
+    uint64_t errors; /**< requests answered with an error */
+    uint64_t pauses; /**< times that a connection waited for the disk */
     uint64_t received_bytes;
     uint64_t sent_bytes;
     uint64_t sends;
-    uint64_t gathered;      /**< messages that straddled receive blocks */
+    uint64_t gathered; /**< messages that straddled receive blocks */
     uint64_t bytes_copied;
 };
 

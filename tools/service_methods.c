@@ -275,9 +275,10 @@ static void on_read(struct weir_op *op)
         answer_error(peer, read->id, "read: the log cannot be read: %s (%s)",
                      weir_error_text(op->result), weir_error_name(op->result));
     } else if (found == 0) {
-        answer_error(peer, read->id, "read: the log is not what it was: record %llu is not at "
-                     "offset %llu any more", (unsigned long long)read->from,
-                     (unsigned long long)read->range.offset);
+        answer_error(peer, read->id,
+                     "read: the log is not what it was: record %llu is not at "
+                     "offset %llu any more",
+                     (unsigned long long)read->from, (unsigned long long)read->range.offset);
     } else {
         struct weir_slice slice = weir_slice_adopt(records, read->block);
         answer_begin(peer, read->id, &p);
@@ -370,8 +371,7 @@ static const struct method *find_method(struct weir_view name)
 static void answer_unknown(const struct service_call *call)
 {
     char name[65];
-    size_t size = call->rpc.method.size < sizeof name - 1 ? call->rpc.method.size
-                                                          : sizeof name - 1;
+    size_t size = call->rpc.method.size < sizeof name - 1 ? call->rpc.method.size : sizeof name - 1;
     for (size_t i = 0; i < size; i++) {
         uint8_t byte = call->rpc.method.data[i];
         name[i] = (char)(byte >= 0x20 && byte < 0x7f ? byte : '?');

@@ -32,7 +32,7 @@ struct service_peer {
     uint64_t under_way;      /* requests not answered yet */
     struct weir_fault fault; /* what it was closed for by us */
     uint8_t pauses;
-    bool ended;              /* will send no more */
+    bool ended; /* will send no more */
     bool closed;
     char name[WEIR_ADDR_TEXT_BYTES];
 };
@@ -56,8 +56,7 @@ void service_peer_answered(struct service_peer *peer);
 
 /* Close @peer for what it sent: @offset is counted in its message, which began before
  * received_bytes. */
-void service_peer_refuse(struct service_peer *peer, int error, uint64_t offset,
-                         const char *reason);
+void service_peer_refuse(struct service_peer *peer, int error, uint64_t offset, const char *reason);
 
 /* A line for the operator. */
 void service_report(const struct service *service, const char *format, ...)

@@ -10,7 +10,10 @@ struct row {
     size_t offset; /* of an uint64_t in struct service_stats */
 };
 
-#define ROW(section, name, field) {section, name, offsetof(struct service_stats, field)}
+#define ROW(section, name, field)                            \
+    {                                                        \
+        section, name, offsetof(struct service_stats, field) \
+    }
 
 /* Rows of one section stand together. */
 static const struct row rows[] = {
