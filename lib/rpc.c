@@ -64,7 +64,8 @@ int weir_rpc_parse(struct weir_view message, struct weir_rpc_message *ret,
     uint32_t kind = 0;
     memset(&m, 0, sizeof m);
     weir_unpack_init(&u, message, NULL);
-    weir_unpack_array(&u, &length);
+    if (weir_unpack_array(&u, &length) == 0 && length == 0)
+        return fault(ret_fault, -EPROTO, 0, "an RPC envelope with another number of elements");
     size_t kind_offset = weir_unpack_offset(&u);
     weir_unpack_u32(&u, &kind);
     if (u.error != 0)
