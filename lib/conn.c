@@ -64,7 +64,7 @@ static void fail(struct weir_conn *conn, int error, uint64_t offset, const char 
     enter_closing(conn);
 }
 
-/* --- in -------------------------------------------------------------------------------------------- */
+/* --- in --------------------------------------------------------------------------------------- */
 
 /* Feed the stream from what was received while paused. False: there is nothing. */
 static bool feed_backlog(struct weir_conn *conn)
@@ -174,7 +174,7 @@ static void on_receive(struct weir_op *op)
     weir_ring_defer(conn->ring, &conn->turn);
 }
 
-/* --- out ------------------------------------------------------------------------------------------- */
+/* --- out -------------------------------------------------------------------------------------- */
 
 static void start_send(struct weir_conn *conn)
 {
@@ -200,7 +200,7 @@ static void on_send(struct weir_op *op)
     weir_ring_defer(conn->ring, &conn->turn);
 }
 
-/* --- the turn ---------------------------------------------------------------------------------------- */
+/* --- the turn --------------------------------------------------------------------------------- */
 
 static void start_receive(struct weir_conn *conn)
 {
@@ -276,7 +276,7 @@ static void on_turn(struct weir_task *task)
         end_closing(conn);
 }
 
-/* --- the owner's side ---------------------------------------------------------------------------------- */
+/* --- the owner's side ------------------------------------------------------------------------- */
 
 int weir_conn_init(struct weir_conn *conn, struct weir_ring *ring, int fd,
                    const struct weir_conn_handlers *handlers,

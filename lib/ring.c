@@ -14,7 +14,7 @@
 /* How long a turn may wait before a cancel that was missed is asked for again. */
 #define MISSED_WAIT_NS 1000000
 
-/* --- lists --------------------------------------------------------------------------------- */
+/* --- lists ------------------------------------------------------------------------------------ */
 
 static void active_link(struct weir_ring *ring, struct weir_op *op)
 {
@@ -57,7 +57,7 @@ static struct weir_op *queue_take(struct weir_ring *ring)
     return op;
 }
 
-/* --- the life of a request ------------------------------------------------------------------ */
+/* --- the life of a request -------------------------------------------------------------------- */
 
 static void op_hold(struct weir_op *op)
 {
@@ -177,7 +177,7 @@ int weir_ring_timeout(struct weir_ring *ring, struct weir_op *op, int64_t delay_
     return weir__ring_start(ring, op);
 }
 
-/* --- a turn ---------------------------------------------------------------------------------- */
+/* --- a turn ----------------------------------------------------------------------------------- */
 
 /* Ask for the cancels that found no room before. */
 static void send_cancels(struct weir_ring *ring)

@@ -45,7 +45,7 @@ static struct uring *state(const struct weir_ring *ring)
     return (struct uring *)ring->backend_state;
 }
 
-/* --- receive blocks ----------------------------------------------------------------------------- */
+/* --- receive blocks --------------------------------------------------------------------------- */
 
 /* Give @id to the kernel with the block that it has. */
 static void offer(struct uring *u, uint16_t id)
@@ -163,7 +163,7 @@ static int open_receive(struct weir_ring *ring, const struct weir_ring_options *
     return 0;
 }
 
-/* --- set-up --------------------------------------------------------------------------------------- */
+/* --- set-up ----------------------------------------------------------------------------------- */
 
 static bool options_are_valid(const struct weir_ring_options *options)
 {
@@ -240,7 +240,7 @@ static void uring_close(struct weir_ring *ring)
     weir_block_drop(u->home);
 }
 
-/* --- submission ------------------------------------------------------------------------------------ */
+/* --- submission ------------------------------------------------------------------------------- */
 
 static struct io_uring_sqe *get_entry(struct weir_ring *ring)
 {
@@ -357,7 +357,7 @@ static int uring_wait(struct weir_ring *ring, int64_t timeout_ns)
     return wait_result(io_uring_submit_and_wait_timeout(&u->uring, &cqe, 1, &time, NULL));
 }
 
-/* --- completion ------------------------------------------------------------------------------------- */
+/* --- completion ------------------------------------------------------------------------------- */
 
 /* Hand out what a receive brought, then see to its block. */
 static void complete_receive(struct weir_ring *ring, struct weir_op *op, int result, uint32_t flags)

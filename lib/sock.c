@@ -178,7 +178,7 @@ void weir_addr_format(const struct weir_addr *addr, char *text)
     }
 }
 
-/* --- sockets, at once ------------------------------------------------------------------------------ */
+/* --- sockets, at once ------------------------------------------------------------------------- */
 
 int weir_sock_local(int fd, struct weir_addr *ret)
 {
@@ -226,7 +226,7 @@ int weir_sock_listen(const struct weir_addr *addr, int backlog, int *ret)
     return 0;
 }
 
-/* --- requests ---------------------------------------------------------------------------------------- */
+/* --- requests --------------------------------------------------------------------------------- */
 
 int weir_sock_connect(struct weir_ring *ring, struct weir_op *op, int fd,
                       const struct weir_addr *addr)

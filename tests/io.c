@@ -75,7 +75,7 @@ uint64_t io_blocks_in_use(const struct io *io)
     return stats.total.blocks_in_use;
 }
 
-/* --- requests that keep a record ---------------------------------------------------------------- */
+/* --- requests that keep a record -------------------------------------------------------------- */
 
 static void call_done(struct weir_op *op)
 {
@@ -99,7 +99,7 @@ int io_call_wait(struct io *io, struct io_call *call)
     return call->result;
 }
 
-/* --- memory --------------------------------------------------------------------------------------- */
+/* --- memory ----------------------------------------------------------------------------------- */
 
 struct weir_slice io_slice(struct io *io, size_t size_bytes, uint64_t tag)
 {
@@ -126,7 +126,7 @@ void io_hoard_drop(struct io_hoard *hoard)
         weir_block_drop(hoard->blocks[--hoard->count]);
 }
 
-/* --- descriptors ------------------------------------------------------------------------------------ */
+/* --- descriptors ------------------------------------------------------------------------------ */
 
 int io_descriptors(void)
 {

@@ -47,7 +47,7 @@ void io_turns_for(struct io *io, unsigned ms);
 
 uint64_t io_blocks_in_use(const struct io *io);
 
-/* --- requests that keep a record ---------------------------------------------------------------- */
+/* --- requests that keep a record -------------------------------------------------------------- */
 
 struct io_call {
     struct weir_op op;
@@ -61,7 +61,7 @@ void io_call_init(struct io_call *call);
 /* Turns until the call is over; its result. */
 int io_call_wait(struct io *io, struct io_call *call);
 
-/* --- memory --------------------------------------------------------------------------------------- */
+/* --- memory ----------------------------------------------------------------------------------- */
 
 /* A slice of a block of its own, filled with the pattern of @tag. */
 struct weir_slice io_slice(struct io *io, size_t size_bytes, uint64_t tag);
@@ -76,7 +76,7 @@ struct io_hoard {
 void io_hoard_take(struct io *io, struct io_hoard *hoard, size_t size_bytes);
 void io_hoard_drop(struct io_hoard *hoard);
 
-/* --- descriptors ------------------------------------------------------------------------------------ */
+/* --- descriptors ------------------------------------------------------------------------------ */
 
 int io_descriptors(void);
 bool io_is_open(int fd);

@@ -15,7 +15,7 @@
 
 #define MS 1000000
 
-/* --- a connection under test, and the socket at its other end ----------------------------------- */
+/* --- a connection under test, and the socket at its other end --------------------------------- */
 
 struct host {
     struct weir_conn *conn; /* on the heap, freed from closed(): a late access is found */
@@ -206,7 +206,7 @@ static void make_bin(uint8_t *at, size_t size, uint64_t tag)
     test_fill(at + 5, payload, tag);
 }
 
-/* --- in -------------------------------------------------------------------------------------------- */
+/* --- in --------------------------------------------------------------------------------------- */
 
 static void documents_of_all_kinds_and_sizes_are_echoed(void **state)
 {
@@ -429,7 +429,7 @@ static void malformed_bytes_close_with_their_place(void **state)
     }
 }
 
-/* --- pausing ------------------------------------------------------------------------------------------ */
+/* --- pausing ---------------------------------------------------------------------------------- */
 
 static void pause_after(struct host *host, const struct weir_slice *message)
 {
@@ -617,7 +617,7 @@ static void a_paused_connection_does_not_pin_a_block_for_each_byte(void **state)
     io_close(&io);
 }
 
-/* --- out --------------------------------------------------------------------------------------------- */
+/* --- out -------------------------------------------------------------------------------------- */
 
 static void a_peer_that_does_not_read_is_not_answered_without_bound(void **state)
 {
@@ -758,7 +758,7 @@ static void at_the_out_limit_packing_fails_and_the_connection_lives(void **state
     io_close(&io);
 }
 
-/* --- ending -------------------------------------------------------------------------------------------- */
+/* --- ending ----------------------------------------------------------------------------------- */
 
 static void nothing(struct host *host)
 {
@@ -1241,7 +1241,7 @@ static void hundreds_of_connections_come_and_go_without_a_trace(void **state)
     io_close(&io);
 }
 
-/* --- everything at once ---------------------------------------------------------------------------------- */
+/* --- everything at once ----------------------------------------------------------------------- */
 
 #define CROWD 24
 

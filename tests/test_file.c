@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* --- a directory with a file to work on ----------------------------------------------------------- */
+/* --- a directory with a file to work on ------------------------------------------------------- */
 
 struct place {
     struct io io;
@@ -75,7 +75,7 @@ static void expect(struct place *place, const char *bytes)
     assert_string_equal(got, bytes);
 }
 
-/* --- opening ----------------------------------------------------------------------------------------- */
+/* --- opening ---------------------------------------------------------------------------------- */
 
 static void opening_says_why_not(void **state)
 {
@@ -111,7 +111,7 @@ static void a_directory_can_be_opened_and_synced_but_not_read(void **state)
     place_close(&place);
 }
 
-/* --- moving bytes --------------------------------------------------------------------------------------- */
+/* --- moving bytes ----------------------------------------------------------------------------- */
 
 static void writes_go_to_their_offsets(void **state)
 {
@@ -273,7 +273,7 @@ static void syncing_and_closing_work(void **state)
     place_close(&place);
 }
 
-/* --- failures -------------------------------------------------------------------------------------------- */
+/* --- failures --------------------------------------------------------------------------------- */
 
 static void a_wrong_descriptor_is_ebadf_and_drops_the_block(void **state)
 {
@@ -355,7 +355,7 @@ static void the_limit_of_file_sizes_is_reported(void **state)
     place_close(&place);
 }
 
-/* --- many ------------------------------------------------------------------------------------------------- */
+/* --- many ------------------------------------------------------------------------------------- */
 
 static void many_writes_at_once_all_arrive(void **state)
 {

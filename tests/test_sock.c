@@ -11,7 +11,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-/* --- addresses ---------------------------------------------------------------------------------- */
+/* --- addresses -------------------------------------------------------------------------------- */
 
 static void addresses_round_trip(void **state)
 {
@@ -197,7 +197,7 @@ static void other_addresses_are_formatted_too(void **state)
     assert_int_equal(weir_sock_local(-1, &addr), -EBADF);
 }
 
-/* --- receiving ----------------------------------------------------------------------------------- */
+/* --- receiving -------------------------------------------------------------------------------- */
 
 /* A peer that sends what a seed decides, in pieces that another decides. */
 struct sender {
@@ -644,7 +644,7 @@ static void receiving_from_what_is_no_socket_fails(void **state)
     io_close(&io);
 }
 
-/* --- sending ---------------------------------------------------------------------------------------- */
+/* --- sending ---------------------------------------------------------------------------------- */
 
 struct reader {
     pthread_t thread;
@@ -801,7 +801,7 @@ static void a_send_that_the_peers_death_cuts_is_short(void **state)
     io_close(&io);
 }
 
-/* --- accepting ---------------------------------------------------------------------------------------- */
+/* --- accepting -------------------------------------------------------------------------------- */
 
 struct doorman {
     struct weir_op op;
@@ -948,7 +948,7 @@ static void running_out_of_descriptors_is_reported_and_passes(void **state)
     io_close(&io);
 }
 
-/* --- connecting ------------------------------------------------------------------------------------------ */
+/* --- connecting ------------------------------------------------------------------------------- */
 
 static int connect_to(struct io *io, const char *text)
 {

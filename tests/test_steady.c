@@ -17,7 +17,7 @@
 #include <weir/conn.h>
 #include <weir/rpc.h>
 
-/* --- counting ----------------------------------------------------------------------------------- */
+/* --- counting --------------------------------------------------------------------------------- */
 
 /* A sanitizer brings its own malloc; there only the pool's counters are looked at. */
 #define COUNTS_MALLOC (!TEST_ASAN && !TEST_TSAN)
@@ -61,7 +61,7 @@ void *mmap(void *at, size_t size, int protection, int flags, int fd, off_t offse
 }
 #endif
 
-/* --- the service ---------------------------------------------------------------------------------- */
+/* --- the service ------------------------------------------------------------------------------ */
 
 #define WINDOW 32
 
@@ -123,7 +123,7 @@ static void service_closed(struct weir_conn *conn, const struct weir_fault *why)
     service->closed++;
 }
 
-/* --- the client --------------------------------------------------------------------------------------- */
+/* --- the client ------------------------------------------------------------------------------- */
 
 struct client {
     struct weir_conn conn;
@@ -182,7 +182,7 @@ static void client_closed(struct weir_conn *conn, const struct weir_fault *why)
     client->closed++;
 }
 
-/* --- the test --------------------------------------------------------------------------------------------- */
+/* --- the test --------------------------------------------------------------------------------- */
 
 static void exchange(struct io *io, struct service *service, struct client *client, uint32_t count)
 {

@@ -39,7 +39,7 @@ struct weir_rpc_message {
     uint32_t id;             /**< of requests and responses */
     uint32_t param_count;    /**< of requests and notifications */
     struct weir_view method; /**< of requests and notifications: the text of the name */
-    struct weir_view params; /**< of these: the values behind the array's head, one after the other */
+    struct weir_view params; /**< of these: the values, one after the other */
     struct weir_view error;  /**< of responses: one value; nil when there is none */
     struct weir_view result; /**< of responses: one value */
     bool failed;             /**< of responses: whether error is not nil */
