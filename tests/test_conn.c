@@ -737,9 +737,10 @@ static void at_the_out_limit_packing_fails_and_the_connection_lives(void **state
     io_shrink(host.conn->fd);
     size_t before = io_stuff(host.conn->fd);
     make_bin(bytes, sizeof bytes, 5);
-    for (unsigned i = 0; i < 5; i++)
-        host_send(&host, bytes, 0), io_write_all(host.peer, bytes, sizeof bytes),
-            io_until(&io, &host.messages, i + 1);
+    for (unsigned i = 0; i < 5; i++) {
+        io_write_all(host.peer, bytes, sizeof bytes);
+        io_until(&io, &host.messages, i + 1);
+    }
     assert_int_equal(host.pack_errors, 3);
     assert_int_equal(weir_conn_pending_bytes(host.conn), 60000);
     while (host.got_size < before + 60000) {

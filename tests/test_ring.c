@@ -625,7 +625,7 @@ static void a_signal_ends_the_wait_and_loses_nothing(void **state)
     assert_int_equal(setitimer(ITIMER_REAL, &soon, NULL), 0);
     assert_int_equal(weir_ring_run(io.ring, 5000 * (int64_t)MS), -EINTR);
     assert_int_equal(signals, 2);
-    /* With requests to hand over in the same call, these count first; the turn ends all the same. */
+    /* With requests to hand over in the same call, these count first; the turn still ends. */
     struct io_call timer;
     io_call_init(&timer);
     assert_int_equal(weir_ring_timeout(io.ring, &timer.op, 5000 * (int64_t)MS), 0);
