@@ -215,7 +215,8 @@ def test_closing_service(weir):
         with Fake(directory, answer) as fake:
             text, summary = send(weir, "--batch-records", "10", fake.address, given=data, status=1)
         expect("connection lost" in text, text)
-        equal(summary[2], 100)
+        # Closing with requests unread may cost some answers on the way.
+        expect(summary[2] <= 100 and summary[2] % 10 == 0, summary)
 
 
 def test_out_of_order(weir):

@@ -17,30 +17,35 @@ import threading
 import time
 
 import service_support
-from service_support import (LIMIT_SECONDS, Client, Server, Skip, connect, equal, expect, msgpack,
-                             scratch, wait_for)
+from service_support import (LIMIT_SECONDS, Client, Server, Skip, equal, expect, msgpack, scratch,
+                             wait_for)
 
 pack = msgpack.packb
 MIB = 1 << 20
 
 
-def sized(size, fill=b"x"):
-    """A value that takes exactly @size bytes on the wire, from 6 up."""
-    return msgpack.ExtType(1, fill * (size - 6)) if size >= 65536 + 6 else \
-        b"\xc6" + struct.pack(">I", size - 5)
-
-
 # --- methods ---------------------------------------------------------------------------------
+
+def has_ipv6():
+    try:
+        with socket.socket(socket.AF_INET6) as sock:
+            sock.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
 
 def test_methods(weir):
     """ping, echo, append, read and stat over unix and TCP"""
     with scratch() as directory:
         listen = [f"unix:{directory}/sock", "tcp:127.0.0.1:0", "tcp:localhost:0",
                   f"unix:@weir-test-{os.getpid()}"]
+        if has_ipv6():
+            listen.append("tcp:[::1]:0")
         with Server(weir, listen=listen, directory=directory) as server:
             equal(server.addresses[0], listen[0])
             equal(server.addresses[3], listen[3])
-            for which in range(4):
+            for which in range(len(listen)):
                 with server.client(which) as client:
                     equal(client.call("ping"), "pong")
                     equal(client.call("echo", {"a": [1, None, 2.5]}), {"a": [1, None, 2.5]})
@@ -49,7 +54,7 @@ def test_methods(weir):
                     equal(client.call("read", 2 * which + 1, 10), [f"record {which}", which])
                     equal(client.call("stat")["log"]["records"], 2 * which + 2)
             equal(server.records(), [f"record {i // 2}" if i % 2 == 0 else i // 2
-                                     for i in range(8)])
+                                     for i in range(2 * len(listen))])
             server.finish()
             expect(not pathlib.Path(directory, "sock").exists(), "the socket file is left")
 
@@ -210,7 +215,7 @@ def test_malformed(weir):
         (b"\x94\x00\x01\xa4ping\x91\xc1", 9, "the reserved byte 0xc1"),
         (b"\x01", 0, "not a MessagePack-RPC envelope"),
         (b"\xc0", 0, "not a MessagePack-RPC envelope"),
-        (b"\x90", None, None),
+        (b"\x90", 0, "an RPC envelope with another number of elements"),
         (b"\x94\x03\x01\xa1x\x90", 1, "an RPC kind other than 0, 1 or 2"),
         (b"\x94\x00\xa1x\xa1x\x90", 2, "not a MessagePack-RPC envelope"),
         (b"\x94\x00\xff\xa1x\x90", 2, "an RPC kind or id is out of range"),
@@ -228,12 +233,31 @@ def test_malformed(weir):
                 expect(client.at_end(), "still open after", data)
                 equal(other.call("ping"), "pong")
             line = wait_for("a line about it", lambda: server.said()[number:])[0]
-            where = "" if offset is None else f"{len(good) + offset}: "
-            expect(line.startswith(f"unix: process {os.getpid()}: offset {where}"), data, line)
+            expect(line.startswith(f"unix: process {os.getpid()}: offset {len(good) + offset}: "),
+                   data, line)
             expect(line.endswith("; connection closed"), line)
-            expect(reason is None or reason in line, data, line)
+            expect(reason in line, data, line)
         equal(len(server.said()), len(cases))
         equal(other.call("stat")["connections"]["malformed"], len(cases))
+
+
+def test_many_lines(weir):
+    """a flood of malformed connections fills no disk: lines are left out and counted"""
+    with Server(weir) as server:
+        for _ in range(400):
+            with server.client() as client:
+                client.send(b"\xc1")
+                expect(client.at_end())
+        expect(50 <= len(server.said()) < 300, len(server.said()))
+        wait_for("time for a line", lambda: knock(server))
+        expect(server.stat()["connections"]["malformed"] > 400, server.stat())
+
+
+def knock(server):
+    with server.client() as client:
+        client.send(b"\xc1")
+        expect(client.at_end())
+    return " lines left out" in server.stderr()
 
 
 def test_too_large(weir):
@@ -813,6 +837,8 @@ def test_usage(weir):
     equal(done.returncode, 68, done.stderr)
     done = weir.run("serve", "--listen", "tcp:127.0.0.1:0", "--log", "/no/such/dir/log")
     equal(done.returncode, 73, done.stderr)
+    with Server(weir, "--final-stat", "/no/such/dir/stat") as server:
+        server.finish(status=73)
 
 
 TESTS = [value for name, value in list(globals().items()) if name.startswith("test_")]

@@ -31,6 +31,9 @@
 #define RECORD_DEPTH 128
 #define RECEIVE_BLOCKS 16
 #define RECEIVE_BLOCK_BYTES (256 << 10)
+#define LINES_MAX 100
+#define LINES_PER_SECOND 10
+#define LINE_NS (INT64_C(1000000000) / LINES_PER_SECOND)
 #define PREDECESSOR_PAUSE_NS 50000000
 #define PREDECESSOR_PAUSES 20
 
@@ -94,8 +97,28 @@ static const char usage[] =
     "signal came; 64 wrong usage; 69 an address is in use; 71 the system refused memory or\n"
     "io_uring; 73, 74 the log cannot be opened or read; 75 another process serves it.\n";
 
+/*
+ * Lines for the operator, at most LINES_MAX at once and LINES_PER_SECOND for long: peers that
+ * misbehave must not fill a disk, nor a pipe, which would stop us. What is left out is counted.
+ */
 static void report_line(const char *line)
 {
+    static int64_t line_ns; /* time that is used up */
+    static unsigned long long left_out;
+    struct timespec clock;
+    clock_gettime(CLOCK_MONOTONIC, &clock);
+    int64_t now_ns = (int64_t)clock.tv_sec * 1000000000 + clock.tv_nsec;
+    int64_t oldest_ns = now_ns - LINES_MAX * LINE_NS;
+    if (line_ns < oldest_ns)
+        line_ns = oldest_ns;
+    if (line_ns + LINE_NS > now_ns) {
+        left_out++;
+        return;
+    }
+    line_ns += LINE_NS;
+    if (left_out != 0)
+        report_error(command, "%llu lines left out", left_out);
+    left_out = 0;
     report_error(command, "%s", line);
 }
 
@@ -203,11 +226,11 @@ static void on_signal(struct weir_op *op)
         return; /* the ring is being destroyed */
     if (op->result > 0 && server->service.stopping) {
         service_unlink(&server->service);
-        report_line("second signal: exit at once");
+        report_error(command, "second signal: exit at once");
         _exit(1);
     }
     if (op->result > 0) {
-        report_line("signal: finishing what is under way");
+        report_error(command, "signal: finishing what is under way");
         service_stop(&server->service);
     }
     signal_wait(server);
@@ -365,7 +388,7 @@ static int close_all(struct server *server, const struct config *config, bool ra
             open_failed(config->final_stat_path, rc, 0);
     }
     if (weir_pool_destroy(server->pool) != 0) {
-        report_line("blocks of memory are still held at the end");
+        report_error(command, "blocks of memory are still held at the end");
         return EX_SOFTWARE;
     }
     return rc != 0 ? EX_CANTCREAT : EX_OK;

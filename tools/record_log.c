@@ -194,7 +194,7 @@ static int sync_directory(const char *path)
 static int open_file(struct record_log *log, const char *path, struct weir_fault *ret_fault)
 {
     struct stat status;
-    int rc = weir_file_open(path, O_RDWR | O_CREAT | O_NONBLOCK, 0666, &log->fd);
+    int rc = weir_file_open(path, O_RDWR | O_CREAT | O_NOCTTY, 0666, &log->fd);
     if (rc != 0)
         return set_fault(ret_fault, rc, 0, "the log cannot be opened");
     if (fstat(log->fd, &status) < 0 || !S_ISREG(status.st_mode))
