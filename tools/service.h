@@ -11,8 +11,8 @@
  * Memory       A connection is one pool block, a request that waits for the disk another. Records
  *              stay in the blocks that they were received into until they are durable.
  * Bounds       Bytes and requests that wait for the disk: above options.waiting_bytes, connections
- *              that append are paused until half of it is durable. One read of a connection is under
- *              way at a time. What a peer does not take off: see conn.h.
+ *              that append are paused until half of it is durable. One read of a connection is
+ *              under way at a time. What a peer does not take off: see conn.h.
  * Threads      the ring's.
  */
 #ifndef SERVICE_H
