@@ -743,6 +743,24 @@ def test_drain(weir):
         client.sock.close()
 
 
+def test_stall(weir):
+    """a peer that takes no answers for --stall is closed, slow and idle ones are not"""
+    with Server(weir, "--stall", "1") as server:
+        stuck, slow, idle = stuck_client(server), server.client(), server.client()
+        body = b"s" * 700000
+        end = time.monotonic() + 3
+        while time.monotonic() < end:
+            slow.request("echo", body)
+            time.sleep(0.3)
+            equal(slow.answer()[3], body)
+        equal(len(server.said()), 1, server.said())
+        expect("it takes no answers" in server.said()[0], server.said())
+        equal(idle.call("stat")["connections"]["stalled"], 1)
+        equal(idle.call("stat")["connections"]["open"], 2)
+        for client in (stuck, slow, idle):
+            client.sock.close()
+
+
 def test_second_signal(weir):
     """a second signal ends the service at once with status 1"""
     with Server(weir, "--drain", "100") as server:

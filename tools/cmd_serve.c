@@ -26,8 +26,9 @@
 #define MESSAGE_BYTES ((uint64_t)16 << 20)
 #define WAITING_BYTES ((uint64_t)8 << 20)
 #define BYTES_MAX ((uint64_t)1 << 40)
+#define STALL_SECONDS 300
 #define DRAIN_SECONDS 10
-#define DRAIN_SECONDS_MAX 86400
+#define SECONDS_MAX 86400
 #define RECORD_DEPTH 128
 #define RECEIVE_BLOCKS 16
 #define RECEIVE_BLOCK_BYTES (256 << 10)
@@ -46,6 +47,7 @@ struct config {
     const char *final_stat_path;
     uint64_t memory_bytes;
     uint64_t waiting_bytes;
+    uint64_t stall_seconds;
     uint64_t drain_seconds;
     struct service_options service;
 };
@@ -74,6 +76,8 @@ static const char usage[] =
     "      --memory N         most memory for blocks, in bytes (default 256M, at least 16M)\n"
     "      --max-waiting N    bytes that may wait for the disk; connections that append more\n"
     "                         are paused (default 8M)\n"
+    "      --stall SECONDS    close a connection that takes none of its answers, or less\n"
+    "                         than one send of them, for so long; 0: never (default 300)\n"
     "      --drain SECONDS    on a signal, how long peers may take for their answers\n"
     "                         (default 10)\n"
     "      --final-stat FILE  at the end, write the counters of 'stat' there as JSON\n"
@@ -124,7 +128,7 @@ static void report_line(const char *line)
 
 /* --- options ---------------------------------------------------------------------------------- */
 
-enum { OPT_MAX_MESSAGE = 256, OPT_MEMORY, OPT_MAX_WAITING, OPT_DRAIN, OPT_FINAL_STAT };
+enum { OPT_MAX_MESSAGE = 256, OPT_MEMORY, OPT_MAX_WAITING, OPT_STALL, OPT_DRAIN, OPT_FINAL_STAT };
 
 static int add_address(struct config *config, const char *text)
 {
@@ -147,6 +151,11 @@ static int add_bytes(uint64_t *ret, const char *option, uint64_t min, const char
     return options_number(command, option, text, true, min, BYTES_MAX, ret) ? EX_OK : EX_USAGE;
 }
 
+static int add_seconds(uint64_t *ret, const char *option, const char *text)
+{
+    return options_number(command, option, text, false, 0, SECONDS_MAX, ret) ? EX_OK : EX_USAGE;
+}
+
 static int apply_option(struct config *config, int option, const char *text)
 {
     switch (option) {
@@ -161,11 +170,10 @@ static int apply_option(struct config *config, int option, const char *text)
         return add_bytes(&config->memory_bytes, "memory", MEMORY_BYTES_MIN, text);
     case OPT_MAX_WAITING:
         return add_bytes(&config->waiting_bytes, "max-waiting", 1, text);
+    case OPT_STALL:
+        return add_seconds(&config->stall_seconds, "stall", text);
     case OPT_DRAIN:
-        return options_number(command, "drain", text, false, 0, DRAIN_SECONDS_MAX,
-                              &config->drain_seconds)
-                   ? EX_OK
-                   : EX_USAGE;
+        return add_seconds(&config->drain_seconds, "drain", text);
     case OPT_FINAL_STAT:
         config->final_stat_path = text;
         return EX_OK;
@@ -183,6 +191,7 @@ static int parse_options(int argc, char **argv, struct config *config, bool *ret
         {"max-message", required_argument, NULL, OPT_MAX_MESSAGE},
         {"memory", required_argument, NULL, OPT_MEMORY},
         {"max-waiting", required_argument, NULL, OPT_MAX_WAITING},
+        {"stall", required_argument, NULL, OPT_STALL},
         {"drain", required_argument, NULL, OPT_DRAIN},
         {"final-stat", required_argument, NULL, OPT_FINAL_STAT},
         {"help", no_argument, NULL, 'h'},
@@ -207,6 +216,7 @@ static int parse_options(int argc, char **argv, struct config *config, bool *ret
     if (optind != argc)
         return report_usage(command, "unexpected argument '%s'", argv[optind]);
     config->service.waiting_bytes = (size_t)config->waiting_bytes;
+    config->service.stall_ns = (int64_t)config->stall_seconds * 1000000000;
     config->service.drain_ns = (int64_t)config->drain_seconds * 1000000000;
     return EX_OK;
 }
@@ -436,6 +446,7 @@ int weir_cmd_serve(int argc, char **argv)
     struct config config = {
         .memory_bytes = MEMORY_BYTES,
         .waiting_bytes = WAITING_BYTES,
+        .stall_seconds = STALL_SECONDS,
         .drain_seconds = DRAIN_SECONDS,
         .service =
             {

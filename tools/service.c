@@ -15,6 +15,12 @@
 #define LISTEN_BACKLOG 1024
 #define ACCEPT_RETRY_NS 100000000
 
+/* Answers that a peer has not taken, above which it is not listened to. */
+#define OUT_HIGH_BYTES ((size_t)256 << 10)
+
+/* How often a stall is looked for within its time. */
+#define STALL_LOOKS 4
+
 void service_report(const struct service *service, const char *format, ...)
 {
     char line[512];
@@ -158,7 +164,10 @@ static void peer_name(struct service_peer *peer, int fd)
 static int peer_open(struct service *service, int fd)
 {
     struct weir_block *home;
-    struct weir_conn_options options = {.limits = service->options.limits};
+    struct weir_conn_options options = {
+        .limits = service->options.limits,
+        .out_high_bytes = OUT_HIGH_BYTES,
+    };
     int rc = weir_pool_alloc(service->pool, sizeof(struct service_peer), &home);
     if (rc != 0)
         return rc;
@@ -310,6 +319,25 @@ static void on_group(struct record_log *log)
         service_peer_resume(peer, PEER_WAITS_FOR_LOG);
 }
 
+/* Peers that do not take their answers hold memory that others need. */
+static void on_stall_timer(struct weir_op *op)
+{
+    struct service *service = op->user;
+    if (op->result != 0 || service->stopping)
+        return;
+    for (struct service_peer *peer = service->peers; peer != NULL; peer = peer->next) {
+        uint64_t taken = weir_conn_stats(&peer->conn).sent_bytes;
+        bool waits = weir_conn_pending_bytes(&peer->conn) != 0;
+        peer->stalled = waits && taken == peer->taken_bytes ? peer->stalled + 1 : 0;
+        peer->taken_bytes = taken;
+        if (peer->stalled != STALL_LOOKS)
+            continue;
+        service->totals.stalled++;
+        weir_conn_abort(&peer->conn, -ETIMEDOUT, "it takes no answers");
+    }
+    weir_ring_timeout(service->ring, op, service->options.stall_ns / STALL_LOOKS);
+}
+
 static void on_deadline(struct weir_op *op)
 {
     struct service *service = op->user;
@@ -332,6 +360,9 @@ void service_init(struct service *service, struct weir_ring *ring, struct record
     log->on_group = on_group;
     log->user = service;
     weir_op_init(&service->deadline, on_deadline, service);
+    weir_op_init(&service->stall_timer, on_stall_timer, service);
+    if (options->stall_ns != 0)
+        weir_ring_timeout(ring, &service->stall_timer, options->stall_ns / STALL_LOOKS);
 }
 
 void service_stop(struct service *service)
@@ -339,6 +370,7 @@ void service_stop(struct service *service)
     assert(!service->stopping);
     service->stopping = true;
     service_unlink(service);
+    weir_op_cancel(&service->stall_timer);
     for (unsigned i = 0; i < service->listener_count; i++) {
         struct service_listener *listener = &service->listeners[i];
         weir_op_cancel(&listener->accept);

@@ -12,7 +12,8 @@
  *              stay in the blocks that they were received into until they are durable.
  * Bounds       Bytes and requests that wait for the disk: above options.waiting_bytes, connections
  *              that append are paused until half of it is durable. One read of a connection is
- *              under way at a time. What a peer does not take off: see conn.h.
+ *              under way at a time. Of what a peer does not take off about half a megabyte is
+ *              kept, for options.stall_ns.
  * Threads      the ring's.
  */
 #ifndef SERVICE_H
@@ -39,6 +40,7 @@
 struct service_options {
     struct weir_limits limits; /**< of a message; depth: of a record */
     size_t waiting_bytes;      /**< not yet durable, above which connections are paused */
+    int64_t stall_ns; /**< how long a peer may take none of the answers that wait for it; 0: ever */
     int64_t drain_ns; /**< after service_stop(): how long peers may take for their answers */
     /** Called with one line for the operator, without a newline. */
     void (*report)(const char *line);
@@ -50,6 +52,7 @@ struct service_counters {
     uint64_t accepted;
     uint64_t malformed; /**< closed for what they sent */
     uint64_t accept_errors;
+    uint64_t stalled; /**< closed for not taking their answers */
     uint64_t messages;
     uint64_t requests;
     uint64_t notifications;
@@ -99,6 +102,7 @@ struct service {
     uint64_t waiting;     /* requests that wait for the disk */
     bool paused;          /* a connection waits for the disk */
     bool stopping;
+    struct weir_op stall_timer;
     struct weir_op deadline;
     struct service_counters totals; /* of closed connections; counts of all */
 };

@@ -30,6 +30,8 @@ struct service_peer {
     struct service_read read;
     uint64_t received_bytes; /* of whole messages; the next one begins there */
     uint64_t under_way;      /* requests not answered yet */
+    uint64_t taken_bytes;    /* what it had taken when we last looked, */
+    unsigned stalled;        /* and how often that was the same while answers waited */
     struct weir_fault fault; /* what it was closed for by us */
     uint8_t pauses;
     bool ended; /* will send no more */
