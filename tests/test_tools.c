@@ -274,7 +274,8 @@ static void every_day_has_its_text(void **state)
 
 static const char document[] =
     " [1,-2.5e3 , \"a\\u00e9\\ud83d\\ude00\\n\" ,true]\t{\"k\" :{\"$bin\":\"aGk=\"} , \"\xc3\xa9\":[]}"
-    "null\"\xf0\x9f\x98\x80\"{\"$map\":[[{\"$f32\":0.1},{\"$time\":\"2001-02-03T04:05:06.5Z\"}]]}\n"
+    "null\"\xf0\x9f\x98\x80\""
+    "{\"$map\":[[{\"$f32\":0.1},{\"$time\":\"2001-02-03T04:05:06.5Z\"}]]}\n"
     "18446744073709551615 -9223372036854775808 0 {\"a\":{\"b\":{\"c\":[[[]]]}}} 1e-7 12";
 static const char faulty[] = "[1]\n{\"a\":[\"\xc3\xa9\\u0041\"],\n\"b\":1,\"a\":0}";
 

@@ -65,8 +65,9 @@ int values_next(struct values *values, struct weir_slice *ret);
 int values_fill(struct values *values);
 
 /*
- * Close, and say what is wrong if @rc, which one of the above returned, is an error: "COMMAND: FILE:
- * offset N: REASON", or without "COMMAND: " if that is NULL. Returns the exit status.
+ * Close, and say what is wrong if @rc, which one of the above returned, is an error:
+ * "COMMAND: FILE: offset N: REASON", or without "COMMAND: " if that is NULL. Returns the exit
+ * status.
  */
 int values_close(struct values *values, const char *command, int rc);
 

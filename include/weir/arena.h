@@ -44,16 +44,16 @@ struct weir_arena_chunk;
 
 /** The caller's storage for an arena. Zeroed, weir_arena_fini() takes it. Fields are private. */
 struct weir_arena {
-    uint8_t *cursor;                 /* next free byte of the current chunk */
-    uint8_t *end;                    /* where the current chunk or the limit ends */
-    struct weir_arena_chunk *chunk;  /* current; NULL: none is in use */
-    struct weir_arena_chunk *first;  /* oldest; those after the current one are spare, kept by
+    uint8_t *cursor;                /* next free byte of the current chunk */
+    uint8_t *end;                   /* where the current chunk or the limit ends */
+    struct weir_arena_chunk *chunk; /* current; NULL: none is in use */
+    struct weir_arena_chunk *first; /* oldest; those after the current one are spare, kept by
                                         reset and rewind and used before the pool is asked */
     struct weir_pool *pool;
     size_t chunk_bytes;
     size_t limit_bytes;
-    size_t full_bytes;               /* used in all chunks but the current one */
-    int error;                       /* why the last allocation failed */
+    size_t full_bytes; /* used in all chunks but the current one */
+    int error;         /* why the last allocation failed */
 };
 
 /** A position in an arena, from weir_arena_mark(). A value; keep as many as you like. */

@@ -119,7 +119,7 @@ struct weir_conn {
  * @handlers  must outlive the connection
  * @options   NULL or zeroed: the defaults
  * @user      kept in conn->user
- * Returns    0; -ECANCELED the ring is being destroyed; -EINVAL the options.
+ * Returns    0; -ECANCELED the ring is being destroyed.
  * Cost       TCP: one setsockopt(2) for TCP_NODELAY.
  */
 WEIR_API int weir_conn_init(struct weir_conn *conn, struct weir_ring *ring, int fd,

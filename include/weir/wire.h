@@ -127,8 +127,8 @@ WEIR_INLINE void weir_wire_store64(uint8_t *at, uint64_t value)
 }
 
 /**
- * Copy @size bytes, at most 32, without a call: both ends as words that overlap in the middle. Where
- * the size is a constant the compiler does as well on its own.
+ * Copy @size bytes, at most 32, without a call: both ends as words that overlap in the middle.
+ * Where the size is a constant the compiler does as well on its own.
  */
 WEIR_INLINE void weir_wire_copy_short(uint8_t *to, const uint8_t *from, size_t size)
 {
