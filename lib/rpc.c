@@ -16,18 +16,22 @@ static int fault(struct weir_fault *ret, int error, size_t offset, const char *r
     return error;
 }
 
-/* Read "method, params". */
-static void read_call(struct weir_unpacker *u, struct weir_rpc_message *m)
+/* Read "method, params". Returns NULL, or which of them is of another type. */
+static const char *read_call(struct weir_unpacker *u, struct weir_rpc_message *m)
 {
     const uint8_t *begin;
-    weir_unpack_str(u, &m->method);
-    if (weir_unpack_array(u, &m->param_count) != 0)
-        return;
+    if (weir_unpack_error(u) != 0)
+        return NULL;
+    if (weir_unpack_str(u, &m->method) == -EPROTO)
+        return "the method is not a string";
+    if (weir_unpack_array(u, &m->param_count) == -EPROTO)
+        return "the parameters are not an array";
     begin = u->pos;
-    for (uint32_t i = 0; i < m->param_count && u->error == 0; i++)
+    for (uint32_t i = 0; i < m->param_count && weir_unpack_error(u) == 0; i++)
         weir_unpack_skip(u);
-    if (u->error == 0)
+    if (weir_unpack_error(u) == 0)
         m->params = weir_view_of(begin, (size_t)(u->pos - begin));
+    return NULL;
 }
 
 static void read_response(struct weir_unpacker *u, struct weir_rpc_message *m)
@@ -62,6 +66,7 @@ int weir_rpc_parse(struct weir_view message, struct weir_rpc_message *ret,
     struct weir_rpc_message m;
     uint32_t length = 0;
     uint32_t kind = 0;
+    const char *wrong = NULL;
     memset(&m, 0, sizeof m);
     weir_unpack_init(&u, message, NULL);
     if (weir_unpack_array(&u, &length) == 0 && length == 0)
@@ -80,7 +85,11 @@ int weir_rpc_parse(struct weir_view message, struct weir_rpc_message *ret,
     if (m.kind == WEIR_RPC_RESPONSE)
         read_response(&u, &m);
     else
-        read_call(&u, &m);
+        wrong = read_call(&u, &m);
+    if (wrong != NULL) {
+        *ret = m;
+        return fault(ret_fault, -EINVAL, weir_unpack_offset(&u), wrong);
+    }
     int rc = weir_unpack_end(&u);
     if (rc != 0)
         return fault(ret_fault, rc, weir_unpack_offset(&u), reason_of(rc));

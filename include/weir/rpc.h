@@ -48,10 +48,12 @@ struct weir_rpc_message {
 /**
  * Read an envelope. @message is one whole value, as weir_stream_next() hands out.
  *
- * @ret       written on success only
+ * @ret       written on success, and on -EINVAL: kind, id and, if it could be read, the method
  * @ret_fault NULL, or receives what is wrong and where
- * Returns    0; -EPROTO it is MessagePack but no envelope; -EOVERFLOW an id above 2^32-1;
- *            -EBADMSG, -EAGAIN it is not one whole value.
+ * Returns    0; -EINVAL a request or notification whose method is no string or whose params are no
+ *            array: what is wrong can be answered, see weir_rpc_error(); -EPROTO it is MessagePack
+ *            but no envelope; -EOVERFLOW a kind or id that is negative or above 2^32-1; -EBADMSG,
+ *            -EAGAIN it is not one whole value (what follows a wrong type is not looked at).
  */
 WEIR_API int weir_rpc_parse(struct weir_view message, struct weir_rpc_message *ret,
                             struct weir_fault *ret_fault);

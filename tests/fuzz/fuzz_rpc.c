@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * fuzz_rpc: weir_rpc_parse() takes exactly what a plain walk over the values finds to be an
- * envelope, hands out the same parts, and what is written anew from them reads the same.
+ * envelope, hands out the same parts, and what is written anew from them reads the same. Where the
+ * call in an envelope is of other types, it hands out the parts before.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -55,7 +56,7 @@ static bool walk_call(struct weir_unpacker *u, struct weir_view in, struct weir_
         return false;
     m->method = value.as.bytes;
     if (weir_unpack_next(u, &value) != 0 || value.type != WEIR_TYPE_ARRAY)
-        return false;
+        return false; /* kind, id and method stay */
     m->param_count = value.count;
     size_t begin = weir_unpack_offset(u);
     for (uint32_t i = 0; i < m->param_count; i++)
@@ -140,6 +141,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     int rc = weir_rpc_parse(in, &m, &fault);
     require(fault.error == rc && fault.offset <= size && fault.reason != NULL);
     require((rc == 0) == walk(in, &walked));
+    if (rc == -EINVAL) {
+        require(m.kind != WEIR_RPC_RESPONSE && equal(&m, &walked));
+        return 0;
+    }
     if (rc == 0) {
         require(equal(&m, &walked));
         require(fault.offset == size);
