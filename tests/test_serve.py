@@ -505,6 +505,44 @@ def test_never_reads(weir):
         client.sock.close()
 
 
+def test_answers_pin_little(weir):
+    """answers that are not taken keep little more memory than they are long"""
+    peers = 4
+    for size, method, most in ((3000, "read", MIB), (3000, "echo", MIB), (40000, "echo", MIB),
+                               (70000, "read", 2 * MIB), (70000, "echo", 2 * MIB)):
+        with Server(weir) as server, server.client() as other:
+            body = b"r" * size
+            for _ in range(10):
+                other.call("append", *[body] * 10)
+            before = other.call("stat")
+            request = pack([0, 1, method, [5, 1] if method == "read" else [body]])
+            clients = [server.client() for _ in range(peers)]
+            left = {client: b"" for client in clients}
+            for client in clients:
+                client.sock.setblocking(False)
+            # In turns, so that what they send lies in the same blocks.
+            idle = 0
+            while idle < 20:
+                idle += 1
+                for client in clients:
+                    try:
+                        data = left[client] or request
+                        left[client] = data[client.sock.send(data):]
+                        idle = 0
+                    except BlockingIOError:
+                        pass
+                if idle:
+                    time.sleep(0.01)
+            after = other.call("stat")
+            grown = after["pool"]["bytes_in_use"] - before["pool"]["bytes_in_use"]
+            expect(grown < peers * most, method, size, "keeps", grown, "bytes")
+            copied = (after["buffers"]["bytes_copied_by_connections"] -
+                      before["buffers"]["bytes_copied_by_connections"])
+            expect(size > 40000 or copied > peers * 256 << 10, "copied uncounted:", copied)
+            for client in clients:
+                client.sock.close()
+
+
 def test_append_flood(weir):
     """appends above --max-waiting pause their connections; every record arrives"""
     with Server(weir, "--max-waiting", "64K") as server:

@@ -12,8 +12,9 @@
  *              stay in the blocks that they were received into until they are durable.
  * Bounds       Bytes and requests that wait for the disk: above options.waiting_bytes, connections
  *              that append are paused until half of it is durable. One read of a connection is
- *              under way at a time. Of what a peer does not take off about half a megabyte is
- *              kept, for options.stall_ns.
+ *              under way at a time. Of answers that a peer does not take a quarter of a megabyte
+ *              and the last one are kept, in blocks of at most four times their size, for
+ *              options.stall_ns; no more requests are read from it meanwhile.
  * Threads      the ring's.
  */
 #ifndef SERVICE_H
