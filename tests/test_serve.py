@@ -100,6 +100,29 @@ def test_errors(weir):
         equal(server.said(), [])
 
 
+def test_wrong_types(weir):
+    """a request whose method or parameters are of another type is answered, with its id"""
+    method, params = "the method is not a string", "the parameters are not an array"
+    cases = [
+        (b"\x94\x00\x01\xa4ping\xc0", 1, f"offset 8 of the request: {params}"),
+        (b"\x94\x00\x02\xa4ping\x80", 2, f"offset 8 of the request: {params}"),
+        (b"\x94\x00\x03\x05\x90", 3, f"offset 3 of the request: {method}"),
+        (b"\x94\x00\x04\xc4\x04ping\x90", 4, f"offset 3 of the request: {method}"),
+        (b"\x94\x00\xce\xff\xff\xff\xff\xc0\xc0", 2**32 - 1, f"offset 7 of the request: {method}"),
+    ]
+    with Server(weir) as server, server.client() as client:
+        for data, number, text in cases:
+            client.send(data)
+            equal(client.answer(), [1, number, text, None], data)
+        for data in (b"\x93\x02\xa4ping\xc0", b"\x93\x02\xa6append\x01", b"\x93\x02\xc0\x90"):
+            client.send(data)
+        equal(client.call("ping"), "pong")
+        counts = client.call("stat")["connections"]
+        equal((counts["errors"], counts["requests"], counts["notifications"], counts["malformed"]),
+              (len(cases), len(cases) + 2, 3, 0))
+        equal(server.said(), [])
+
+
 def test_echo_bytes(weir):
     """echo sends back the same bytes, whatever the size and the form"""
     with Server(weir) as server, server.client() as client:
@@ -220,8 +243,6 @@ def test_malformed(weir):
         (b"\x94\x00\xa1x\xa1x\x90", 2, "not a MessagePack-RPC envelope"),
         (b"\x94\x00\xff\xa1x\x90", 2, "an RPC kind or id is out of range"),
         (b"\x94\x00\xcf" + b"\x01" + bytes(7) + b"\xa1x\x90", 2, "an RPC kind or id is out of range"),
-        (b"\x94\x00\x01\x07\x90", 3, "not a MessagePack-RPC envelope"),
-        (b"\x94\x00\x01\xa1x\x80", 5, "not a MessagePack-RPC envelope"),
         (b"\x93\x00\x01\xa1x", 0, "an RPC envelope with another number of elements"),
         (b"\x94\x01\x01\xc0\xc0", 0, "a response, where only requests are expected"),
     ]
@@ -239,6 +260,29 @@ def test_malformed(weir):
             expect(reason in line, data, line)
         equal(len(server.said()), len(cases))
         equal(other.call("stat")["connections"]["malformed"], len(cases))
+
+
+def test_answers_before_fault(weir):
+    """what was asked for before malformed bytes is answered, then the connection closes"""
+    faults = [b"\x01", b"\x94\x01\x01\xc0\xc0", b"\x94\x00\xc0\xa4ping\x90"]
+    with Server(weir, listen=["tcp:127.0.0.1:0"]) as server:
+        for number, fault in enumerate(faults):
+            pings = b"".join(pack([0, i, "ping", []]) for i in range(3))
+            appends = b"".join(pack([0, i, "append", [i]]) for i in range(5))
+            more = pack([0, 9, "append", ["too late"]])
+            with server.client() as client:
+                client.send(pings + fault + more)
+                equal(client.answers(3), [[1, i, None, "pong"] for i in range(3)])
+                expect(client.answer() is None, "more than answers")
+            with server.client() as client:
+                client.send(appends + fault + more)
+                equal(client.answers(5), [[1, i, None, 5 * number + i + 1] for i in range(5)])
+                expect(client.answer() is None, "more than answers")
+        equal(server.records(), [i for _ in faults for i in range(5)])
+        wait_for("the lines about it", lambda: len(server.said()) == 2 * len(faults))
+        for line in server.said():
+            expect("; connection closed" in line, line)
+        equal(server.stat()["connections"]["malformed"], 2 * len(faults))
 
 
 def test_many_lines(weir):

@@ -43,7 +43,8 @@ static void peer_free(struct service_peer *peer)
 /* Close in good order once nothing is left to answer. */
 static void peer_finish_if_done(struct service_peer *peer)
 {
-    if (peer->under_way == 0 && !peer->closed && (peer->ended || peer->service->stopping))
+    bool no_more = peer->ended || peer->service->stopping || (peer->pauses & PEER_IS_REFUSED) != 0;
+    if (no_more && peer->under_way == 0 && !peer->closed)
         weir_conn_finish(&peer->conn);
 }
 
@@ -78,7 +79,8 @@ void service_peer_refuse(struct service_peer *peer, int error, uint64_t offset, 
     peer->fault.error = error;
     peer->fault.offset = (size_t)offset;
     peer->fault.reason = reason;
-    weir_conn_abort(&peer->conn, error, reason);
+    service_peer_pause(peer, PEER_IS_REFUSED);
+    peer_finish_if_done(peer);
 }
 
 static void on_message(struct weir_conn *conn, const struct weir_slice *message)
@@ -90,7 +92,9 @@ static void on_message(struct weir_conn *conn, const struct weir_slice *message)
     peer->received_bytes += message->view.size;
     peer->service->totals.messages++;
     int rc = weir_rpc_parse(message->view, &call.rpc, &fault);
-    if (rc != 0)
+    if (rc == -EINVAL)
+        service_answer_wrong(&call, &fault);
+    else if (rc != 0)
         service_peer_refuse(peer, rc, start + fault.offset, fault.reason);
     else if (call.rpc.kind == WEIR_RPC_RESPONSE)
         service_peer_refuse(peer, -EPROTO, start, "a response, where only requests are expected");

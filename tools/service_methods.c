@@ -396,14 +396,27 @@ static void answer_unknown(const struct service_call *call)
                  size < call->rpc.method.size ? "..." : "");
 }
 
-void service_dispatch(const struct service_call *call)
+static void count_call(const struct service_call *call)
 {
     struct service_counters *totals = &call->peer->service->totals;
-    const struct method *method = find_method(call->rpc.method);
     if (is_answered(call))
         totals->requests++;
     else
         totals->notifications++;
+}
+
+void service_answer_wrong(const struct service_call *call, const struct weir_fault *fault)
+{
+    count_call(call);
+    if (is_answered(call))
+        answer_error(call->peer, call->rpc.id, "offset %zu of the request: %s", fault->offset,
+                     fault->reason);
+}
+
+void service_dispatch(const struct service_call *call)
+{
+    const struct method *method = find_method(call->rpc.method);
+    count_call(call);
     if (method == NULL) {
         if (is_answered(call))
             answer_unknown(call);

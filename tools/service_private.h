@@ -8,7 +8,7 @@
 #include "service.h"
 
 /* Why a peer is paused by us, a set. */
-enum { PEER_WAITS_FOR_LOG = 1, PEER_WAITS_FOR_READ = 2 };
+enum { PEER_WAITS_FOR_LOG = 1, PEER_WAITS_FOR_READ = 2, PEER_IS_REFUSED = 4 };
 
 /* The one read of a connection that is under way. */
 struct service_read {
@@ -32,7 +32,7 @@ struct service_peer {
     uint64_t under_way;      /* requests not answered yet */
     uint64_t taken_bytes;    /* what it had taken when we last looked, */
     unsigned stalled;        /* and how often that was the same while answers waited */
-    struct weir_fault fault; /* what it was closed for by us */
+    struct weir_fault fault; /* what it is closed for by us */
     uint8_t pauses;
     bool ended; /* will send no more */
     bool closed;
@@ -49,6 +49,9 @@ struct service_call {
 /* Do what @call asks for. */
 void service_dispatch(const struct service_call *call);
 
+/* Answer a call that says what kind it is and who asks, but not properly what for. */
+void service_answer_wrong(const struct service_call *call, const struct weir_fault *fault);
+
 /* Hand out no more messages of @peer until this reason is over. */
 void service_peer_pause(struct service_peer *peer, uint8_t reason);
 void service_peer_resume(struct service_peer *peer, uint8_t reason);
@@ -56,8 +59,8 @@ void service_peer_resume(struct service_peer *peer, uint8_t reason);
 /* One request of @peer was answered, or need not be any more. The peer may be gone afterwards. */
 void service_peer_answered(struct service_peer *peer);
 
-/* Close @peer for what it sent: @offset is counted in its message, which began before
- * received_bytes. */
+/* Close @peer for what it sent, at @offset of all that it sent, once what it asked for before is
+ * answered. Not twice. */
 void service_peer_refuse(struct service_peer *peer, int error, uint64_t offset, const char *reason);
 
 /* A line for the operator. */
