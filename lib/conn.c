@@ -31,7 +31,7 @@ enum { PAUSED_BY_OWNER = 1, PAUSED_BY_OUT = 2 };
 #define BACKLOG_BYTES 65536
 
 /* What is smaller is copied: kept for long, it would pin the whole block that it lies in. */
-#define BACKLOG_LINK_MIN_BYTES 4096
+#define LINK_MIN_BYTES 4096
 
 static void set_why(struct weir_conn *conn, int error, uint64_t offset, const char *reason)
 {
@@ -81,10 +81,18 @@ static bool feed_backlog(struct weir_conn *conn)
     return true;
 }
 
+/* What the peer sent is at fault: no more of it is looked at, but answers to what came before it
+ * still leave. */
+static void refuse(struct weir_conn *conn, int error, uint64_t offset, const char *reason)
+{
+    set_why(conn, error, offset, reason);
+    weir_conn_finish(conn);
+}
+
 static void tell_ended(struct weir_conn *conn)
 {
     if (weir_stream_is_partial(&conn->stream)) {
-        fail(conn, -EAGAIN, weir_stream_offset(&conn->stream), "the peer ended within a message");
+        refuse(conn, -EAGAIN, weir_stream_offset(&conn->stream), "the peer ended within a message");
         return;
     }
     conn->told_ended = true;
@@ -120,7 +128,7 @@ static void pump(struct weir_conn *conn)
         } else if (rc != -EAGAIN) {
             struct weir_fault fault = weir_stream_fault(&conn->stream);
             if (fault.error != 0)
-                fail(conn, fault.error, fault.offset, fault.reason);
+                refuse(conn, fault.error, fault.offset, fault.reason);
             else
                 fail(conn, rc, weir_stream_offset(&conn->stream), "no memory to gather a message");
         } else if (!feed_backlog(conn)) {
@@ -128,6 +136,8 @@ static void pump(struct weir_conn *conn)
         }
     }
     conn->pumping = false;
+    /* Without memory the bytes stay where they are, and nothing is lost. */
+    (void)weir_stream_compact(&conn->stream, LINK_MIN_BYTES);
     if (conn->state == OPEN && conn->paused == 0 && conn->peer_ended && !conn->told_ended)
         tell_ended(conn);
 }
@@ -191,11 +201,15 @@ static void start_send(struct weir_conn *conn)
 static void on_send(struct weir_op *op)
 {
     struct weir_conn *conn = (struct weir_conn *)op->user;
-    if (op->result <= 0) {
-        fail(conn, op->result != 0 ? op->result : -EPIPE, conn->stats.sent_bytes, "sending failed");
-    } else {
+    if (op->result > 0) {
         conn->stats.sent_bytes += (uint64_t)op->result;
         weir_buf_consume(&conn->out, (size_t)op->result);
+    } else {
+        /* Nothing more can leave. What the peer sent before it went is still handed out; the end of
+         * the receive is what closes. */
+        set_why(conn, op->result != 0 ? op->result : -EPIPE, conn->stats.sent_bytes,
+                "sending failed");
+        conn->out_broken = true;
     }
     weir_ring_defer(conn->ring, &conn->turn);
 }
@@ -220,7 +234,31 @@ static void turn_open(struct weir_conn *conn)
         start_receive(conn);
 }
 
-/* Everything has left: end our side, and give the peer time to end its own. */
+/* Give the peer time: to take what is sent, then to end its side. */
+static void start_linger(struct weir_conn *conn)
+{
+    if (weir_op_is_active(&conn->linger))
+        return;
+    conn->linger_sent_bytes = conn->stats.sent_bytes;
+    int64_t delay_ns = (int64_t)conn->linger_ms * 1000000;
+    int rc = weir_ring_timeout(conn->ring, &conn->linger, delay_ns);
+    if (rc != 0)
+        fail(conn, rc, 0, "the ring is being destroyed");
+}
+
+static void on_linger(struct weir_op *op)
+{
+    struct weir_conn *conn = (struct weir_conn *)op->user;
+    if (op->result == 0 && conn->state < CLOSING) {
+        if (conn->stats.sent_bytes != conn->linger_sent_bytes)
+            start_linger(conn);
+        else
+            fail(conn, -ETIME, conn->stats.sent_bytes, "the peer did not end its side in time");
+    }
+    weir_ring_defer(conn->ring, &conn->turn);
+}
+
+/* Everything has left: end our side, and wait for the peer to end its own. */
 static void enter_lingering(struct weir_conn *conn)
 {
     if (conn->peer_ended) {
@@ -229,16 +267,6 @@ static void enter_lingering(struct weir_conn *conn)
     }
     conn->state = LINGERING;
     shutdown(conn->fd, SHUT_WR);
-    if (weir_ring_timeout(conn->ring, &conn->linger, (int64_t)conn->linger_ms * 1000000) != 0)
-        enter_closing(conn);
-}
-
-static void on_linger(struct weir_op *op)
-{
-    struct weir_conn *conn = (struct weir_conn *)op->user;
-    if (op->result == 0)
-        fail(conn, -ETIME, conn->stats.sent_bytes, "the peer did not end its side in time");
-    weir_ring_defer(conn->ring, &conn->turn);
 }
 
 /* The kernel has let go of all: give everything back. The owner may free the connection. */
@@ -262,6 +290,8 @@ static void end_closing(struct weir_conn *conn)
 static void on_turn(struct weir_task *task)
 {
     struct weir_conn *conn = (struct weir_conn *)task->user;
+    if (conn->out_broken)
+        weir_buf_reset(&conn->out);
     if (conn->state == OPEN)
         turn_open(conn);
     if (conn->state == OPEN || conn->state == FINISHING)
@@ -288,7 +318,7 @@ int weir_conn_init(struct weir_conn *conn, struct weir_ring *ring, int fd,
     if (options == NULL)
         options = &defaults;
     struct weir_buf_options out = {.limit_bytes = options->out_limit_bytes};
-    struct weir_buf_options backlog = {.link_min_bytes = BACKLOG_LINK_MIN_BYTES};
+    struct weir_buf_options backlog = {.link_min_bytes = LINK_MIN_BYTES};
     if (out.limit_bytes == 0)
         out.limit_bytes = (size_t)64 << 20;
     memset(conn, 0, sizeof *conn);
@@ -298,7 +328,7 @@ int weir_conn_init(struct weir_conn *conn, struct weir_ring *ring, int fd,
     conn->fd = fd;
     conn->why.reason = "";
     conn->out_high_bytes = options->out_high_bytes != 0 ? options->out_high_bytes : 1 << 20;
-    conn->linger_ms = options->linger_ms != 0 ? options->linger_ms : 1000;
+    conn->linger_ms = options->linger_ms != 0 ? options->linger_ms : 5000;
     conn->turn.run = on_turn;
     conn->turn.user = conn;
     weir_op_init(&conn->receive, on_receive, conn);
@@ -341,6 +371,7 @@ void weir_conn_finish(struct weir_conn *conn)
         return;
     conn->state = FINISHING;
     weir_buf_reset(&conn->backlog);
+    start_linger(conn);
     weir_ring_defer(conn->ring, &conn->turn);
 }
 

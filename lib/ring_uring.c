@@ -432,7 +432,9 @@ static void complete(struct weir_ring *ring, const struct io_uring_cqe *cqe)
         weir__ring_complete(ring, op, cqe->res, false);
         break;
     default:
-        weir__ring_complete(ring, op, cqe->res, false);
+        /* A cancel interrupts what a worker thread has blocked in, a connect for example. */
+        weir__ring_complete(ring, op, cqe->res == -EINTR && op->cancel != 0 ? -ECANCELED : cqe->res,
+                            false);
         break;
     }
 }

@@ -6,7 +6,11 @@
 #include "weir/stream.h"
 
 /* No sum of a message's offsets and counts wraps below this. */
-#define LIMIT_MAX (SIZE_MAX / 4)
+#define LIMIT_MAX (SIZE_MAX / 64)
+
+/* See gather_size(). */
+#define GATHER_TIMES 16
+#define GATHER_MIN_BYTES 4096u
 
 enum scan { SCAN_WHOLE, SCAN_MORE, SCAN_FAULT };
 
@@ -143,21 +147,38 @@ static void advance_input(struct weir_stream *stream, size_t size_bytes)
 }
 
 /*
- * Have a gather block of at least @least_bytes that begins with the message so far, which is
- * copied into it unless it is there already. On an error nothing changed.
+ * The size of the next gather block, with @present bytes of the message here. What its heads
+ * announce is believed up to a small multiple of that: memory goes to those who send bytes, not to
+ * those who announce them.
  */
-static int grow_gather(struct weir_stream *stream, size_t least)
+static size_t gather_size(const struct weir_stream *stream, size_t present)
+{
+    size_t size = GATHER_TIMES * present;
+    size_t least = least_bytes(stream);
+    /* Of the room, not of what is in it: what is known to come may grow by a byte per head. */
+    size_t twice = stream->gather != NULL ? 2 * stream->gather->size : 0;
+
+    if (size < GATHER_MIN_BYTES)
+        size = GATHER_MIN_BYTES;
+    if (size > least)
+        size = least;
+    if (size < twice)
+        size = twice < stream->limits.bytes ? twice : (size_t)stream->limits.bytes;
+    return size;
+}
+
+/*
+ * Have a gather block with room, which begins with the message so far. That is copied into it
+ * unless it is there already; @more bytes are about to follow. On an error nothing changed.
+ */
+static int grow_gather(struct weir_stream *stream, size_t more)
 {
     struct weir_view so_far = piece(stream);
-    /* Of the room, not of what is in it: what is known to come may grow by a byte per head. */
-    size_t size = 2 * (stream->gather != NULL ? stream->gather->size : so_far.size);
     struct weir_block *block;
 
-    if (stream->gather != NULL && least <= stream->gather->size)
+    if (stream->gather != NULL && stream->gathered < stream->gather->size)
         return 0;
-    if (size > stream->limits.bytes)
-        size = (size_t)stream->limits.bytes;
-    int rc = weir_pool_alloc(stream->pool, size > least ? size : least, &block);
+    int rc = weir_pool_alloc(stream->pool, gather_size(stream, so_far.size + more), &block);
     if (rc != 0)
         return rc;
     memcpy(block->data, so_far.data, so_far.size);
@@ -174,11 +195,13 @@ static int gather_more(struct weir_stream *stream)
     size_t least = least_bytes(stream);
     size_t wanted = least - stream->gathered;
 
-    int rc = grow_gather(stream, least);
+    int rc = grow_gather(stream, stream->input.view.size);
     if (rc != 0)
         return rc;
     if (wanted > stream->input.view.size)
         wanted = stream->input.view.size;
+    if (wanted > stream->gather->size - stream->gathered)
+        wanted = stream->gather->size - stream->gathered;
     memcpy(stream->gather->data + stream->gathered, stream->input.view.data, wanted);
     stream->gathered += wanted;
     stream->stats.bytes_copied += wanted;
@@ -202,7 +225,7 @@ int weir_stream_feed(struct weir_stream *stream, const struct weir_slice *slice)
             input->view.size += slice->view.size;
             return 0;
         }
-        int rc = grow_gather(stream, least_bytes(stream));
+        int rc = grow_gather(stream, slice->view.size);
         if (rc != 0)
             return rc;
         weir_slice_drop(input);
@@ -256,6 +279,18 @@ int weir_stream_next(struct weir_stream *stream, struct weir_slice *ret)
     }
     *ret = take_message(stream);
     return 0;
+}
+
+int weir_stream_compact(struct weir_stream *stream, size_t below_bytes)
+{
+    struct weir_slice *input = &stream->input;
+
+    if (stream->gather != NULL || input->view.size >= below_bytes || !is_cut(stream))
+        return 0;
+    int rc = grow_gather(stream, 0);
+    if (rc == 0)
+        weir_slice_drop(input);
+    return rc;
 }
 
 bool weir_stream_is_partial(const struct weir_stream *stream)

@@ -338,31 +338,130 @@ static void messages_within_a_block_are_handed_out_without_a_copy(void **state)
 /* Arrivals that lie one behind the other in a block are joined, those in two blocks are copied. */
 static void messages_that_straddle_blocks_are_counted_exactly(void **state)
 {
-    static uint8_t bytes[1000];
+    static uint8_t bytes[10000];
 
     (void)state;
-    make_bin(bytes, sizeof bytes, 1);
-    for (uint32_t by_parts = 0; by_parts < 2; by_parts++) {
-        struct weir_ring_options options = {.receive_block_bytes = 4096};
+    for (unsigned i = 0; i < 4; i++) {
+        /* A few bytes that wait are copied so as not to pin a block, many are joined in place. */
+        bool few = i % 2 != 0;
+        size_t size = few ? 1000 : sizeof bytes;
+        size_t first = few ? 300 : 6000;
+        struct weir_ring_options options = {.receive_block_bytes = 65536};
         struct host host = {.act = NULL};
         struct io io;
-        if (!by_parts)
+        if (i / 2 != 0)
             options.without = WEIR_RING_RECEIVE_BY_PARTS;
         io_open(&io, NULL, &options);
-        bool joined = (weir_ring_features(io.ring) & WEIR_RING_RECEIVE_BY_PARTS) != 0;
+        bool joined = !few && (weir_ring_features(io.ring) & WEIR_RING_RECEIVE_BY_PARTS) != 0;
         host_open(&host, &io, false, NULL);
-        for (unsigned i = 0; i < 3; i++) {
-            io_write_all(host.peer, bytes, 300);
-            while (weir_ring_stats(io.ring).received_bytes < i * 1000 + 300)
+        make_bin(bytes, size, 1);
+        for (unsigned sent = 0; sent < 3; sent++) {
+            io_write_all(host.peer, bytes, first);
+            while (weir_ring_stats(io.ring).received_bytes < sent * size + first)
                 io_turn(&io);
-            io_write_all(host.peer, bytes + 300, 700);
-            io_until(&io, &host.messages, i + 1);
+            io_write_all(host.peer, bytes + first, size - first);
+            io_until(&io, &host.messages, sent + 1);
         }
         assert_int_equal(weir_conn_stats(host.conn).in.gathered, joined ? 0 : 3);
-        assert_int_equal(weir_conn_stats(host.conn).bytes_copied, joined ? 0 : 3000);
+        assert_int_equal(weir_conn_stats(host.conn).bytes_copied, joined ? 0 : 3 * size);
         host_fini(&host);
         io_close(&io);
     }
+}
+
+static void half_messages_do_not_pin_receive_blocks(void **state)
+{
+    enum { PEERS = 20 };
+    static struct host hosts[PEERS];
+    struct weir_pool_stats stats;
+    struct io io;
+
+    (void)state;
+    io_open(&io, NULL, NULL);
+    weir_pool_stats(io.pool, &stats);
+    uint64_t before = stats.total.bytes_in_use;
+    for (unsigned i = 0; i < PEERS; i++) {
+        memset(&hosts[i], 0, sizeof hosts[i]);
+        host_open(&hosts[i], &io, false, NULL);
+        io_write_all(hosts[i].peer, "\xc6\x01\x00\x00\x00x", 6);
+        while (weir_ring_stats(io.ring).received_bytes < (i + 1) * 6)
+            io_turn(&io);
+    }
+    weir_pool_stats(io.pool, &stats);
+    assert_true(stats.total.bytes_in_use - before <= PEERS * 4096);
+    for (unsigned i = 0; i < PEERS; i++)
+        host_fini(&hosts[i]);
+    io_close(&io);
+}
+
+static void answers_to_what_came_before_malformed_bytes_arrive(void **state)
+{
+    struct weir_conn_options options = {.linger_ms = 20};
+    struct host host = {.act = echo};
+    struct io io;
+
+    (void)state;
+    io_open(&io, NULL, NULL);
+    host_open(&host, &io, true, &options);
+    io_write_all(host.peer, "\x01\x02\x03\xc1\x04", 5);
+    host_until_closed(&host);
+    assert_int_equal(host.why.error, -EBADMSG);
+    assert_int_equal(host.why.offset, 3);
+    assert_int_equal(host.messages, 3);
+    assert_int_equal(host.got_size, 3);
+    assert_memory_equal(host.got, "\x01\x02\x03", 3);
+    assert_true(host.got_end && host.got_error == 0);
+    host_fini(&host);
+    io_close(&io);
+}
+
+static void a_peer_that_never_takes_what_is_sent_is_given_up_in_time(void **state)
+{
+    struct weir_conn_options options = {.linger_ms = 50};
+    static uint8_t bytes[1 << 20];
+    struct host host = {.act = NULL};
+    struct io io;
+
+    (void)state;
+    io_open(&io, NULL, NULL);
+    host_open(&host, &io, true, &options);
+    assert_int_equal(weir_buf_append(weir_conn_out(host.conn), weir_view_of(bytes, sizeof bytes)),
+                     0);
+    weir_conn_finish(host.conn);
+    uint64_t begin = io_now_ms();
+    while (host.closed == 0)
+        io_turn(&io); /* the peer does not read */
+    assert_in_range(io_now_ms() - begin, 49, 5000);
+    assert_int_equal(host.why.error, -ETIME);
+    host_fini(&host);
+    io_close(&io);
+}
+
+static void what_a_peer_sent_before_it_went_is_handed_out(void **state)
+{
+    struct host host = {.act = echo};
+    struct io io;
+
+    (void)state;
+    io_open(&io, NULL, NULL);
+    host_open(&host, &io, false, NULL);
+    io_write_all(host.peer, "\x01\x02\x03", 3);
+    weir_conn_pause(host.conn);
+    io_turn(&io);
+    /* The first answer cannot be sent any more; the other messages are still to come. */
+    weir_buf_append(weir_conn_out(host.conn), weir_view_of("\xc0", 1));
+    close(host.peer);
+    host.peer = -1;
+    weir_conn_flush(host.conn);
+    for (int i = 0; i < 3; i++)
+        io_turn(&io);
+    weir_conn_resume(host.conn);
+    while (host.closed == 0)
+        io_turn(&io);
+    assert_int_equal(host.messages, 3);
+    assert_int_equal(host.why.error, -EPIPE);
+    host_fini(&host);
+    io_close(&io);
 }
 
 static void malformed_bytes_close_with_their_place(void **state)
@@ -404,7 +503,7 @@ static void malformed_bytes_close_with_their_place(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         for (unsigned bytewise = 0; bytewise < 2; bytewise++) {
-            struct weir_conn_options options = {.limits = rows[i].limits};
+            struct weir_conn_options options = {.limits = rows[i].limits, .linger_ms = 5};
             struct host host = {.act = NULL};
             struct io io;
             io_open(&io, NULL, NULL);
@@ -1379,7 +1478,11 @@ int main(void)
         IO_TEST(messages_may_be_cut_at_every_byte),
         IO_TEST(messages_within_a_block_are_handed_out_without_a_copy),
         IO_TEST(messages_that_straddle_blocks_are_counted_exactly),
+        IO_TEST(half_messages_do_not_pin_receive_blocks),
         IO_TEST(malformed_bytes_close_with_their_place),
+        IO_TEST(answers_to_what_came_before_malformed_bytes_arrive),
+        IO_TEST(a_peer_that_never_takes_what_is_sent_is_given_up_in_time),
+        IO_TEST(what_a_peer_sent_before_it_went_is_handed_out),
         IO_TEST(pausing_from_each_message_hands_them_out_one_by_one),
         IO_TEST(pausing_and_resuming_at_once_changes_nothing),
         IO_TEST(what_arrives_right_after_resuming_comes_in_order),

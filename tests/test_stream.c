@@ -316,15 +316,14 @@ static void a_message_that_straddles_is_copied_exactly_once(void **state)
     test_pool_destroy(pool);
 }
 
-static void a_large_message_in_many_slices_is_gathered_in_its_final_place(void **state)
+/* Gather a bin of @size bytes that comes in slices of @piece_bytes; @moved of them are moved on. */
+static void check_large(size_t size, size_t piece_bytes, size_t moved)
 {
-    const size_t size = 10 << 20;
     struct weir_pool *pool = test_pool_create(NULL);
     uint8_t *bytes = malloc(size + 5);
     struct weir_view view = weir_view_of(bytes, size + 5);
     struct reader r;
 
-    (void)state;
     assert_non_null(bytes);
     bytes[0] = 0xc6;
     weir_wire_store32(bytes + 1, (uint32_t)size);
@@ -332,15 +331,86 @@ static void a_large_message_in_many_slices_is_gathered_in_its_final_place(void *
     struct flow flow = make_flow(view);
     reader_begin(&r, pool, &flow);
     for (size_t at = 0; at < view.size;) {
-        size_t piece = view.size - at < 16384 ? view.size - at : 16384;
+        size_t piece = view.size - at < piece_bytes ? view.size - at : piece_bytes;
         feed_piece(&r, at, at + piece);
         at += piece;
     }
-    /* its head told its size: no byte was copied twice */
-    assert_int_equal(weir_stream_stats(&r.stream).bytes_copied, view.size);
-    reader_end(&r, view.size);
+    assert_int_equal(weir_stream_stats(&r.stream).bytes_copied, view.size + moved);
+    reader_end(&r, view.size + moved);
     free_flow(&flow);
     free(bytes);
+    test_pool_destroy(pool);
+}
+
+static void a_large_message_in_many_slices_is_gathered_in_its_final_place(void **state)
+{
+    (void)state;
+    /* what is here when it first straddles is more than a sixteenth: no byte is copied twice */
+    check_large(1 << 20, 65536, 0);
+    /* 16 x 32 KiB; then 16 x (512 + 16) KiB; then all of it */
+    check_large(10 << 20, 16384, (512 << 10) + (8448 << 10));
+}
+
+static void memory_follows_the_bytes_that_came_not_those_announced(void **state)
+{
+    struct weir_pool *pool = test_pool_create(NULL);
+    struct weir_pool_stats stats;
+    struct weir_stream stream;
+    struct weir_slice message;
+
+    (void)state;
+    weir_stream_init(&stream, pool, NULL);
+    /* a bin of 16 MiB, six bytes of it in two slices */
+    struct weir_slice first = make_slice(pool, VIEW("\xc6\x01\x00\x00\x00"));
+    struct weir_slice second = make_slice(pool, VIEW("x"));
+    assert_int_equal(weir_stream_feed(&stream, &first), 0);
+    assert_int_equal(weir_stream_next(&stream, &message), -EAGAIN);
+    assert_int_equal(weir_stream_feed(&stream, &second), 0);
+    assert_int_equal(weir_stream_next(&stream, &message), -EAGAIN);
+    weir_slice_drop(&first);
+    weir_slice_drop(&second);
+    weir_pool_stats(pool, &stats);
+    assert_int_equal(stats.total.blocks_in_use, 1);
+    assert_int_equal(stats.total.bytes_in_use, 4096);
+    weir_stream_fini(&stream);
+    test_pool_destroy(pool);
+}
+
+static void a_small_partial_message_can_let_go_of_its_slice(void **state)
+{
+    struct weir_pool *pool = test_pool_create(NULL);
+    struct weir_stream stream;
+    struct weir_slice message;
+    uint8_t part[100] = {0xd9, 200};
+
+    (void)state;
+    weir_stream_init(&stream, pool, NULL);
+    struct weir_slice first = make_slice(pool, weir_view_of(part, sizeof part));
+    struct weir_slice rest = make_slice(pool, weir_view_of(part, sizeof part));
+    struct weir_slice last = make_slice(pool, VIEW("yz"));
+    assert_int_equal(weir_stream_compact(&stream, 100), 0); /* there is nothing */
+    assert_int_equal(weir_stream_feed(&stream, &first), 0);
+    assert_int_equal(weir_stream_next(&stream, &message), -EAGAIN);
+    assert_int_equal(weir_stream_compact(&stream, 100), 0); /* not fewer than 100 */
+    assert_false(weir_block_is_exclusive(first.block));
+    assert_int_equal(weir_stream_stats(&stream).bytes_copied, 0);
+    assert_int_equal(weir_stream_compact(&stream, 101), 0);
+    assert_true(weir_block_is_exclusive(first.block));
+    assert_int_equal(weir_stream_stats(&stream).bytes_copied, 100);
+    assert_true(weir_stream_is_partial(&stream));
+    assert_int_equal(weir_stream_compact(&stream, 101), 0); /* it is its own already */
+    assert_int_equal(weir_stream_stats(&stream).bytes_copied, 100);
+    assert_int_equal(weir_stream_feed(&stream, &rest), 0);
+    assert_int_equal(weir_stream_next(&stream, &message), -EAGAIN);
+    assert_int_equal(weir_stream_feed(&stream, &last), 0);
+    assert_int_equal(weir_stream_next(&stream, &message), 0);
+    assert_int_equal(message.view.size, 202);
+    assert_int_equal(message.view.data[200], 'y');
+    weir_slice_drop(&message);
+    weir_slice_drop(&first);
+    weir_slice_drop(&rest);
+    weir_slice_drop(&last);
+    weir_stream_fini(&stream);
     test_pool_destroy(pool);
 }
 
@@ -741,6 +811,8 @@ int main(void)
         cmocka_unit_test(pieces_that_touch_are_joined_without_a_copy),
         cmocka_unit_test(a_message_that_straddles_is_copied_exactly_once),
         cmocka_unit_test(a_large_message_in_many_slices_is_gathered_in_its_final_place),
+        cmocka_unit_test(memory_follows_the_bytes_that_came_not_those_announced),
+        cmocka_unit_test(a_small_partial_message_can_let_go_of_its_slice),
         cmocka_unit_test(a_mebibyte_fed_byte_by_byte_is_linear),
         cmocka_unit_test(nothing_behind_a_gathered_message_is_copied),
         cmocka_unit_test(a_slice_that_is_not_worked_through_is_in_the_way),

@@ -60,9 +60,14 @@ struct weir_conn_handlers {
     /**
      * The connection is closed and its memory is the owner's again. Not NULL.
      *
-     * @why      error 0: both sides ended in good order. Otherwise a negative errno with a reason;
-     *           for malformed input -EBADMSG, -EMSGSIZE or, cut within a message, -EAGAIN, with the
-     *           offset in the received bytes. -ECANCELED: weir_conn_abort().
+     * None of the functions below but weir_conn_stats() may be called from here on.
+     *
+     * @why      error 0: both sides ended in good order. Otherwise a negative errno with a reason.
+     *           Malformed input: -EBADMSG, -EMSGSIZE or, cut within a message, -EAGAIN, with the
+     *           offset in the received bytes; what was packed before has been sent.
+     *           -ENOMEM, -ENOBUFS: of the pool. -ETIME: see weir_conn_finish(). -ECANCELED:
+     *           weir_conn_abort(), or the ring is destroyed. Others: the kernel's, with the bytes
+     *           sent as offset where a send failed.
      */
     void (*closed)(struct weir_conn *conn, const struct weir_fault *why);
 };
@@ -72,7 +77,7 @@ struct weir_conn_options {
     struct weir_limits limits; /**< of each message, see weir_stream_init() */
     size_t out_high_bytes;     /**< waiting to leave, above which reading pauses; 0: 1 MiB */
     size_t out_limit_bytes;    /**< most that may wait to leave; 0: 64 MiB */
-    uint32_t linger_ms;        /**< see weir_conn_finish(); 0: 1000 */
+    uint32_t linger_ms;        /**< see weir_conn_finish(); 0: 5000 */
 };
 
 /** What a connection did. */
@@ -102,11 +107,13 @@ struct weir_conn {
     size_t out_high_bytes;
     struct weir_fault why;
     struct weir_conn_stats stats; /* in and bytes_copied: once closed */
+    uint64_t linger_sent_bytes;   /* stats.sent_bytes when the linger timer was started */
     int fd;
     uint32_t linger_ms;
     uint8_t state;
     uint8_t paused;  /* why no message is handed out */
     bool peer_ended; /* the peer will send no more */
+    bool out_broken; /* a send failed: nothing more can leave */
     bool told_ended; /* and the owner knows */
     bool pumping;    /* within the loop that hands messages out */
 };
@@ -126,7 +133,12 @@ WEIR_API int weir_conn_init(struct weir_conn *conn, struct weir_ring *ring, int 
                             const struct weir_conn_handlers *handlers,
                             const struct weir_conn_options *options, void *user);
 
-/** The buffer to pack what is to be sent into; weir_conn_flush() sends it. Only append to it. */
+/**
+ * The buffer to pack what is to be sent into; weir_conn_flush() sends it.
+ *
+ * Only append to it, and end a message before the ring runs on: no message may be begun in it when
+ * a handler returns or weir_ring_run() is called.
+ */
 WEIR_INLINE struct weir_buf *weir_conn_out(struct weir_conn *conn);
 
 /** Send what was packed, at the end of this turn and then as fast as the peer takes it. */
@@ -145,9 +157,10 @@ WEIR_API void weir_conn_resume(struct weir_conn *conn);
  * Close in good order: hand out no more messages, send what is packed, tell the peer that no more
  * will come, wait for it to end too, then close.
  *
- * Whatever the peer still sends is dropped; it gets linger_ms for ending its side. Closing at once
- * would reset a TCP connection on which something is unread, and the peer could lose the last
- * bytes. May be called from every handler but closed(), and more than once.
+ * Whatever the peer still sends is dropped. Closing at once would reset a TCP connection on which
+ * something is unread, and the peer could lose the last bytes. A peer for which no send completes
+ * within linger_ms, or which does not end its side within that after the last one, is not waited
+ * for: closed() says -ETIME, after twice linger_ms at most. May be called from every handler but closed(), and more than once.
  */
 WEIR_API void weir_conn_finish(struct weir_conn *conn);
 

@@ -58,7 +58,7 @@ struct weir_packer {
  *
  * @packer      the caller's storage, any content
  * @hint_bytes  expected size, 0 if unknown, see weir_buf_begin()
- * Returns      0, -ENOMEM, -ENOBUFS; the error is sticky, so it may be left to weir_pack_end().
+ * Returns      as weir_buf_begin(); the error is sticky, so it may be left to weir_pack_end().
  * Followed by  weir_pack_end(), always.
  */
 WEIR_API int weir_pack_begin(struct weir_packer *packer, struct weir_buf *buf, size_t hint_bytes);

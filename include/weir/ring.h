@@ -193,11 +193,11 @@ WEIR_API struct weir_ring_stats weir_ring_stats(const struct weir_ring *ring);
  * One turn: run tasks, hand requests to the kernel, wait for a completion, handle all there are.
  *
  * @timeout_ns  longest wait; 0 does not wait, -1 waits without bound
- * Returns      the number of completions handled, 0 when the time is over, when there is nothing
- *              to wait for, or early: with a task left to run, a receive that waits for blocks, or
- *              a signal that came after requests had been handed over; -EINTR a signal came
- *              (nothing is lost); another error of io_uring_enter(2), after which requests keep
- *              their state.
+ * Returns      the number of completions handled, those of cancels that came too late included;
+ *              0 when the time is over, when there is nothing to wait for, or early: with a task
+ *              left to run, a receive that waits for blocks, or a signal that came after requests
+ *              had been handed over; -EINTR a signal came (nothing is lost); another error of
+ *              io_uring_enter(2), after which requests keep their state.
  */
 WEIR_API int weir_ring_run(struct weir_ring *ring, int64_t timeout_ns);
 

@@ -24,7 +24,8 @@
  * Messages     A message is one whole value without the reserved byte 0xc1 in it and within the
  *              limits. Its depth is not looked at (see weir_check()), nor what its strings contain.
  * Bounds       A message that is larger than the limits is refused as soon as its heads announce
- *              it, before memory is taken for it.
+ *              it, before memory is taken for it. Memory for gathering follows the bytes that have
+ *              come, not what they announce: at most 4 KiB or sixteen times as much.
  * Errors       -EAGAIN more input is needed; -EBADMSG malformed and -EMSGSIZE above a limit are
  *              sticky; -ENOMEM and -ENOBUFS come from the pool when a message is to be gathered:
  *              nothing is lost, calling again tries again.
@@ -98,6 +99,18 @@ WEIR_API int weir_stream_feed(struct weir_stream *stream, const struct weir_slic
  * Returns   0; -EAGAIN feed more; -EBADMSG, -EMSGSIZE (sticky); -ENOMEM, -ENOBUFS of the pool.
  */
 WEIR_API int weir_stream_next(struct weir_stream *stream, struct weir_slice *ret);
+
+/**
+ * Let go of a slice that is kept for the sake of a few bytes.
+ *
+ * A message that is begun keeps the slice that it began in, and so the whole block, until more
+ * comes. This copies its bytes, if they are fewer than @below_bytes, to a block of their own size,
+ * counted; what follows in memory can then no longer be joined to them. For when the rest may be
+ * long in coming.
+ *
+ * Returns   0; -ENOMEM, -ENOBUFS of the pool: nothing changed, and nothing is wrong.
+ */
+WEIR_API int weir_stream_compact(struct weir_stream *stream, size_t below_bytes);
 
 /** Whether a message is begun and not complete: the flow must not end here. */
 WEIR_API bool weir_stream_is_partial(const struct weir_stream *stream);
