@@ -10,6 +10,7 @@
 
 #include <weir/base.h>
 #include <weir/view.h>
+#include <weir/growth.h>
 #include <weir/pool.h>
 #include <weir/slice.h>
 #include <weir/arena.h>

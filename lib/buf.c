@@ -8,33 +8,24 @@
 #define INITIAL_BYTES 4096u
 #define SEGMENT_MAX_BYTES (64u << 10)
 #define LINK_MIN_BYTES 1024u
-#define GROWTH_PERCENT 150u
 
 int weir_buf_init(struct weir_buf *buf, struct weir_pool *pool,
                   const struct weir_buf_options *options)
 {
     static const struct weir_buf_options defaults;
     const struct weir_buf_options *o = options ? options : &defaults;
-    size_t initial = o->initial_bytes;
-    size_t largest = o->segment_max_bytes;
-    uint32_t growth = o->growth_percent ? o->growth_percent : GROWTH_PERCENT;
+    struct weir_growth growth = {o->initial_bytes, o->segment_max_bytes, o->limit_bytes,
+                                 o->growth_percent};
 
     memset(buf, 0, sizeof(*buf));
-    /* One default gives way where only the other is set. */
-    if (largest == 0)
-        largest = initial > SEGMENT_MAX_BYTES ? initial : SEGMENT_MAX_BYTES;
-    if (initial == 0)
-        initial = largest < INITIAL_BYTES ? largest : INITIAL_BYTES;
-    if (initial > largest || growth < 100 || growth > 1000)
-        return -EINVAL;
+    int rc = weir_growth_init(&growth, INITIAL_BYTES, SEGMENT_MAX_BYTES);
+    if (rc != 0)
+        return rc;
     buf->pool = pool;
     buf->segments = buf->inline_segments;
     buf->capacity = WEIR_BUF_INLINE_SEGMENTS;
-    buf->growth_percent = growth;
-    buf->initial_bytes = initial;
-    buf->next_bytes = initial;
-    buf->segment_max_bytes = largest;
-    buf->limit_bytes = o->limit_bytes;
+    buf->growth = growth;
+    buf->next_bytes = weir_growth_next(&growth, 0, 0);
     buf->link_min_bytes = o->link_min_bytes ? o->link_min_bytes : LINK_MIN_BYTES;
     return 0;
 }
@@ -67,9 +58,9 @@ static void settle(struct weir_buf *buf)
 /* Bytes that the limit still allows. */
 static size_t allowance(const struct weir_buf *buf)
 {
-    if (buf->limit_bytes == 0)
+    if (buf->growth.limit == 0)
         return SIZE_MAX - weir_buf_size(buf);
-    return buf->limit_bytes - weir_buf_size(buf);
+    return buf->growth.limit - weir_buf_size(buf);
 }
 
 /* Bytes of the open segment's block that nothing was written to. */
@@ -158,21 +149,6 @@ static void drop_empty_last(struct weir_buf *buf)
     buf->count--;
 }
 
-static size_t percent_of(size_t size, uint32_t percent)
-{
-    return size / 100 * percent + size % 100 * percent / 100;
-}
-
-/* What the segment after one of @block_bytes is planned to have. */
-static void plan_next(struct weir_buf *buf, size_t block_bytes)
-{
-    size_t next = buf->segment_max_bytes;
-
-    if (block_bytes < next)
-        next = percent_of(block_bytes, buf->growth_percent);
-    buf->next_bytes = next < buf->segment_max_bytes ? next : buf->segment_max_bytes;
-}
-
 /*
  * Go on in a new segment of at least @need_bytes; what was the last one is dropped if it is empty.
  * On an error nothing changed.
@@ -182,8 +158,6 @@ static int take_segment(struct weir_buf *buf, size_t need_bytes)
     struct weir_block *block;
     size_t planned = buf->next_bytes;
 
-    if (buf->limit_bytes != 0 && planned > buf->limit_bytes)
-        planned = buf->limit_bytes;
     int rc = reserve_table(buf, 1);
     if (rc != 0)
         return rc;
@@ -194,7 +168,8 @@ static int take_segment(struct weir_buf *buf, size_t need_bytes)
     drop_empty_last(buf);
     push_segment(buf, block->data, 0, block);
     open_segment(buf, block->data);
-    plan_next(buf, block->size);
+    /* The limit is on the bytes in the buffer, not on what its segments have room for. */
+    buf->next_bytes = weir_growth_next(&buf->growth, block->size, 0);
     return 0;
 }
 
@@ -232,10 +207,12 @@ static int move_message(struct weir_buf *buf, size_t size_bytes)
     if (weir_add_overflows(so_far, size_bytes, &need))
         return -EOVERFLOW;
     /* By half at least, lest a message written in small steps be moved at each of them. */
-    uint32_t growth = buf->growth_percent > GROWTH_PERCENT ? buf->growth_percent : GROWTH_PERCENT;
-    size_t wanted = percent_of(so_far, growth);
-    if (buf->limit_bytes != 0 && wanted > buf->limit_bytes)
-        wanted = buf->limit_bytes;
+    uint32_t percent = buf->growth.percent;
+    if (percent < WEIR_GROWTH_PERCENT)
+        percent = WEIR_GROWTH_PERCENT;
+    size_t wanted = weir_growth_scale(so_far, percent);
+    if (buf->growth.limit != 0 && wanted > buf->growth.limit)
+        wanted = buf->growth.limit;
     if (wanted < need)
         wanted = need;
     weir_block_hold(old);
@@ -266,7 +243,7 @@ int weir_buf_reserve_slow(struct weir_buf *buf, size_t size_bytes, uint8_t **ret
 
     settle(buf);
     if (size_bytes > allowance(buf))
-        return buf->limit_bytes != 0 ? -ENOBUFS : -EOVERFLOW;
+        return buf->growth.limit != 0 ? -ENOBUFS : -EOVERFLOW;
     rewind_open(buf);
     if (size_bytes > weir_buf_room_bytes(buf))
         rc = buf->message != NULL ? move_message(buf, size_bytes) : take_segment(buf, size_bytes);
@@ -329,7 +306,7 @@ int weir_buf_append_slice(struct weir_buf *buf, const struct weir_slice *slice)
     if (slice->view.size < buf->link_min_bytes)
         return weir_buf_append(buf, slice->view);
     if (slice->view.size > allowance(buf))
-        return buf->limit_bytes != 0 ? -ENOBUFS : -EOVERFLOW;
+        return buf->growth.limit != 0 ? -ENOBUFS : -EOVERFLOW;
     return link_slice(buf, slice);
 }
 
@@ -338,7 +315,7 @@ int weir_buf_begin(struct weir_buf *buf, size_t hint_bytes)
     assert(buf->message == NULL);
     settle(buf);
     if (hint_bytes > allowance(buf))
-        return buf->limit_bytes != 0 ? -ENOBUFS : -EOVERFLOW;
+        return buf->growth.limit != 0 ? -ENOBUFS : -EOVERFLOW;
     if (buf->pos == NULL || hint_bytes > weir_buf_room_bytes(buf)) {
         rewind_open(buf);
         if (buf->pos == NULL || hint_bytes > weir_buf_room_bytes(buf)) {
@@ -493,14 +470,13 @@ void weir_buf_reset(struct weir_buf *buf)
     buf->open = NULL;
     buf->message = NULL;
     if (kept == NULL) {
-        buf->next_bytes = buf->initial_bytes;
+        buf->next_bytes = weir_growth_next(&buf->growth, 0, 0);
     } else if (weir_block_is_exclusive(kept)) {
         push_segment(buf, kept->data, 0, kept);
         open_segment(buf, kept->data);
     } else {
         /* As large as the one given up, not larger: resets alone are no reason to grow. */
-        size_t size = kept->size;
-        buf->next_bytes = size < buf->segment_max_bytes ? size : buf->segment_max_bytes;
+        buf->next_bytes = weir_growth_bound(&buf->growth, kept->size, 0);
         weir_block_drop(kept);
     }
 }
@@ -551,7 +527,7 @@ const char *weir__buf_check(const struct weir_buf *buf)
         return "the table is neither the inline one nor in its block";
     if (buf->first > buf->capacity || buf->count > buf->capacity - buf->first)
         return "there are more segments than the table has entries";
-    if (buf->next_bytes == 0 || buf->next_bytes > buf->segment_max_bytes)
+    if (buf->next_bytes == 0 || buf->next_bytes > buf->growth.step_max)
         return "the next segment is planned out of bounds";
     for (uint32_t i = 0; i < buf->count; i++) {
         const char *broken = broken_segment(buf, i);
@@ -561,7 +537,7 @@ const char *weir__buf_check(const struct weir_buf *buf)
     }
     if (total != buf->settled_bytes)
         return "the segments' sizes do not add up";
-    if (buf->limit_bytes != 0 && weir_buf_size(buf) > buf->limit_bytes)
+    if (buf->growth.limit != 0 && weir_buf_size(buf) > buf->growth.limit)
         return "the limit is exceeded";
     return broken_cursor(buf);
 }

@@ -36,6 +36,7 @@
 #include <sys/uio.h>
 
 #include <weir/base.h>
+#include <weir/growth.h>
 #include <weir/pool.h>
 #include <weir/slice.h>
 #include <weir/view.h>
@@ -65,7 +66,7 @@ struct weir_buf_segment {
 /** The caller's storage for a buffer. Zeroed, weir_buf_fini() takes it. Fields are private. */
 struct weir_buf {
     uint8_t *pos;     /* next byte to write, in the last segment; NULL: none is open */
-    uint8_t *end;     /* one past the last byte that block and limit_bytes let us write */
+    uint8_t *end;     /* one past the last byte that block and limit let us write */
     uint8_t *open;    /* first byte not yet accounted for in the last segment's size */
     uint8_t *message; /* first byte of the message that is begun; NULL: none */
     struct weir_pool *pool;
@@ -73,13 +74,10 @@ struct weir_buf {
     uint32_t first;                    /* index of the first live segment */
     uint32_t count;                    /* live segments, the open one included */
     uint32_t capacity;
-    uint32_t growth_percent;
-    struct weir_block *table; /* memory of segments once the inline ones are too few */
-    size_t settled_bytes;     /* live bytes but for those between open and pos */
-    size_t next_bytes;        /* size of the next planned segment */
-    size_t initial_bytes;
-    size_t segment_max_bytes;
-    size_t limit_bytes;
+    struct weir_block *table;  /* memory of segments once the inline ones are too few */
+    size_t settled_bytes;      /* live bytes but for those between open and pos */
+    size_t next_bytes;         /* size of the next planned segment */
+    struct weir_growth growth; /* of segments, in bytes; its limit is limit_bytes */
     size_t link_min_bytes;
     uint64_t bytes_copied; /* see weir_buf_bytes_copied() */
     struct weir_buf_segment inline_segments[WEIR_BUF_INLINE_SEGMENTS];
