@@ -14,6 +14,7 @@
 #include <weir/pool.h>
 #include <weir/slice.h>
 #include <weir/arena.h>
+#include <weir/batch.h>
 #include <weir/buf.h>
 #include <weir/wire.h>
 #include <weir/pack.h>
