@@ -15,6 +15,7 @@
 #include <weir/slice.h>
 #include <weir/arena.h>
 #include <weir/batch.h>
+#include <weir/text.h>
 #include <weir/buf.h>
 #include <weir/wire.h>
 #include <weir/pack.h>

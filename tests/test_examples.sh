@@ -23,9 +23,20 @@ expect()
     fi
 }
 
-echo 1..5
+echo 1..7
 got=$("$examples/hello" 2>&1; echo "status $?")
 expect "hello" "$(printf '15 bytes\nid 42, name weir\nstatus 0')" "$got"
+
+got=$(echo "a batch keeps the address of each of its items whatever follows behind them" |
+    "$examples/batch" 2>&1; echo "status $?")
+expect "batch" "$(printf '%s\n' '14 words in 2 batches, room for 24' 'tenth: items' '4 address' \
+    '10 whatever' '11 follows' '12 behind' 'status 0')" "$got"
+
+got=$(printf 'plain\n\ncaf\351 "x"\n\303\251' | "$examples/text" 2>&1; echo "status $?")
+expect "text" "$(printf '%s\n' '{"valid":5,"borrowed":true,"text":"plain"}' \
+    '{"valid":0,"borrowed":true,"text":""}' \
+    '{"valid":3,"borrowed":false,"text":"caf'$'\357\277\275'' \"x\""}' \
+    '{"valid":2,"borrowed":true,"text":"'$'\303\251''"}' 'status 0')" "$got"
 
 "$examples/echo_server" "unix:$dir/sock" >"$dir/out" 2>&1 &
 server=$!
