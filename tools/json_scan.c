@@ -5,8 +5,9 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include <weir/text.h>
+
 #include "json_form.h"
-#include "utf8.h"
 
 /* Up to here keys are compared each with each. */
 #define FEW_KEYS 16
@@ -146,7 +147,7 @@ static int take_key(struct json_scan *scan, struct weir_view value, const struct
     struct json_scan_frame *frame = &scan->frames[scan->depth - 1];
     struct weir_view bytes = head->as.bytes;
 
-    if (head->type != WEIR_TYPE_STR || !utf8_is_valid(bytes) ||
+    if (head->type != WEIR_TYPE_STR || !weir_text_is_utf8(bytes) ||
         (bytes.size != 0 && memchr(bytes.data, '\0', bytes.size) != NULL)) {
         frame->is_object = false;
         scan->keys.size = frame->keys_from * sizeof(struct key);

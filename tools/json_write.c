@@ -9,11 +9,11 @@
 #include <string.h>
 
 #include <weir/pack.h>
+#include <weir/text.h>
 
 #include "base64.h"
 #include "number.h"
 #include "rfc3339.h"
-#include "utf8.h"
 
 /* What is taken from a string at a time; a multiple of 3 for base64. */
 #define PART_BYTES 6144
@@ -77,41 +77,6 @@ static int put_string(struct json_writer *writer, struct weir_buf *out, const ch
     return rc;
 }
 
-/* Write @c as an escape of up to 6 bytes. */
-static size_t escape(uint8_t c, uint8_t *at)
-{
-    static const char hex[] = "0123456789abcdef";
-    static const char letters[] = "btn?fr"; /* of 8 to 13; there is none for 11 */
-
-    at[0] = '\\';
-    if (c == '"' || c == '\\') {
-        at[1] = c;
-        return 2;
-    }
-    if (c >= 8 && c <= 13 && c != 11) {
-        at[1] = (uint8_t)letters[c - 8];
-        return 2;
-    }
-    memcpy(at + 1, "u00", 3);
-    at[4] = (uint8_t)hex[c >> 4];
-    at[5] = (uint8_t)hex[c & 15];
-    return 6;
-}
-
-static size_t escape_all(struct weir_view text, uint8_t *ret)
-{
-    uint8_t *at = ret;
-
-    for (size_t i = 0; i < text.size; i++) {
-        uint8_t c = text.data[i];
-        if (c >= 0x20 && c != '"' && c != '\\')
-            *at++ = c;
-        else
-            at += escape(c, at);
-    }
-    return (size_t)(at - ret);
-}
-
 /* The next part of the string that is begun, and its end behind the last one. */
 static int write_rest(struct json_writer *writer, struct weir_buf *out)
 {
@@ -121,14 +86,14 @@ static int write_rest(struct json_writer *writer, struct weir_buf *out)
 
     if (size != 0) {
         struct weir_view part = weir_view_of(rest->data, size);
-        int rc = weir_buf_reserve(out, 6 * size, &at);
+        int rc = weir_buf_reserve(out, WEIR_TEXT_JSON_MAX * size, &at);
         if (rc < 0)
             return rc;
         if (writer->rest_is_bytes) {
             base64_encode(part, at);
             weir_buf_commit(out, base64_encoded_bytes(size));
         } else {
-            weir_buf_commit(out, escape_all(part, at));
+            weir_buf_commit(out, weir_text_json_write(part, at));
         }
         *rest = weir_view_of(rest->data + size, rest->size - size);
     }
@@ -214,7 +179,7 @@ static int write_value(struct json_writer *writer, struct weir_buf *out,
     case WEIR_TYPE_F64:
         return write_f64(out, value->as.f64);
     case WEIR_TYPE_STR:
-        if (utf8_is_valid(value->as.bytes))
+        if (weir_text_is_utf8(value->as.bytes))
             return put_string(writer, out, "\"", value->as.bytes, false, "\"");
         return put_string(writer, out, "{\"$str\":\"", value->as.bytes, true, "\"}");
     case WEIR_TYPE_BIN:

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "utf8.h"
 
-#include <string.h>
-
 /* The lead byte decides how many bytes follow and, by the range of the first of them, that the
  * character is in its shortest form, no surrogate and not above U+10FFFF (RFC 3629, section 4). */
 static bool lead(struct utf8_state *state, uint8_t byte)
@@ -39,24 +37,4 @@ bool utf8_step(struct utf8_state *state, uint8_t byte)
     state->low = 0x80;
     state->high = 0xbf;
     return true;
-}
-
-bool utf8_is_valid(struct weir_view text)
-{
-    struct utf8_state state = {0, 0, 0};
-    size_t i = 0;
-
-    while (i < text.size) {
-        uint64_t eight;
-        if (state.left == 0 && text.size - i >= sizeof(eight)) {
-            memcpy(&eight, text.data + i, sizeof(eight));
-            if ((eight & UINT64_C(0x8080808080808080)) == 0) {
-                i += sizeof(eight);
-                continue;
-            }
-        }
-        if (!utf8_step(&state, text.data[i++]))
-            return false;
-    }
-    return state.left == 0;
 }
