@@ -108,7 +108,8 @@ def test_wrong_types(weir):
         (b"\x94\x00\x02\xa4ping\x80", 2, f"offset 8 of the request: {params}"),
         (b"\x94\x00\x03\x05\x90", 3, f"offset 3 of the request: {method}"),
         (b"\x94\x00\x04\xc4\x04ping\x90", 4, f"offset 3 of the request: {method}"),
-        (b"\x94\x00\xce\xff\xff\xff\xff\xc0\xc0", 2**32 - 1, f"offset 7 of the request: {method}"),
+        (b"\x94\x00\xce\xff\xff\xff\xff\xc0\xc0", 2**32 - 1,
+         f"offset 7 of the request: {method}"),
     ]
     with Server(weir) as server, server.client() as client:
         for data, number, text in cases:
@@ -657,6 +658,30 @@ def test_no_descriptors(weir):
         clients[0].sock.close()
 
 
+def test_max_connections(weir):
+    """connections above --max-connections are closed at once, and there is room again later"""
+    with Server(weir, "--max-connections", "3", listen=["tcp:127.0.0.1:0"]) as server:
+        clients = [server.client() for _ in range(3)]
+        for client in clients:
+            equal(client.call("ping"), "pong")
+        for _ in range(20):
+            with server.client() as more:
+                expect(more.at_end(), "a fourth connection stays open")
+        counts = clients[0].call("stat")["connections"]
+        equal((counts["open"], counts["accepted"], counts["turned_away"]), (3, 3, 20))
+        equal(server.said(), [f"{server.addresses[0]}: 3 connections are open, closing others; "
+                              "see --max-connections"])
+        clients[1].sock.close()
+        wait_for("it to close", lambda: clients[0].call("stat")["connections"]["open"] == 2)
+        with server.client() as client:
+            equal(client.call("ping"), "pong")
+            with server.client() as more:
+                expect(more.at_end(), "a fourth connection stays open")
+        equal(len(server.said()), 2, server.said())
+        for client in clients:
+            client.sock.close()
+
+
 # --- a log that fails ------------------------------------------------------------------------
 
 def check_full(server, name):
@@ -914,8 +939,8 @@ def test_no_allocations(weir):
 def test_usage(weir):
     """--help, --version, and what is wrong with a command line"""
     text = weir.good("serve", "--help").decode()
-    for word in ("--listen", "--log", "--max-message", "--memory", "--drain", "ping", "\"pong\"",
-                 "append", "read FROM COUNT"):
+    for word in ("--listen", "--log", "--max-message", "--memory", "--drain", "--max-connections",
+                 "ping", "\"pong\"", "append", "read FROM COUNT"):
         expect(word in text, word, "is not in --help")
     expect(weir.good("serve", "--version").startswith(b"weir "))
     hint = "Try 'weir serve --help'.\n"
@@ -928,6 +953,8 @@ def test_usage(weir):
             (["--listen", "tcp:localhost"],
              "--listen tcp:localhost: not of the form tcp:HOST:PORT or unix:PATH"),
             (["--listen", "unix:"], "--listen unix:: not of the form tcp:HOST:PORT or unix:PATH"),
+            (["--max-connections", "0"],
+             "--max-connections needs a number of 1..1000000, not '0'"),
             (["--memory", "1"], "--memory needs a number of 16777216..1099511627776 bytes "
              "(K, M and G may follow it), not '1'")]:
         weir.bad(64, f"weir serve: {message}\n{hint}", "serve", *arguments)

@@ -25,6 +25,8 @@
 #define MEMORY_BYTES_MIN ((uint64_t)16 << 20)
 #define MESSAGE_BYTES ((uint64_t)16 << 20)
 #define WAITING_BYTES ((uint64_t)8 << 20)
+#define CONNECTIONS 10000
+#define CONNECTIONS_MAX 1000000
 #define BYTES_MAX ((uint64_t)1 << 40)
 #define STALL_SECONDS 300
 #define DRAIN_SECONDS 10
@@ -76,6 +78,9 @@ static const char usage[] =
     "      --memory N         most memory for blocks, in bytes (default 256M, at least 16M)\n"
     "      --max-waiting N    bytes that may wait for the disk; connections that append more\n"
     "                         are paused (default 8M)\n"
+    "      --max-connections N\n"
+    "                         most connections at a time; more are accepted and closed at\n"
+    "                         once (default 10000)\n"
     "      --stall SECONDS    close a connection that takes none of its answers, or less\n"
     "                         than one send of them, for so long; 0: never (default 300)\n"
     "      --drain SECONDS    on a signal, how long peers may take for their answers\n"
@@ -128,7 +133,15 @@ static void report_line(const char *line)
 
 /* --- options ---------------------------------------------------------------------------------- */
 
-enum { OPT_MAX_MESSAGE = 256, OPT_MEMORY, OPT_MAX_WAITING, OPT_STALL, OPT_DRAIN, OPT_FINAL_STAT };
+enum {
+    OPT_MAX_MESSAGE = 256,
+    OPT_MEMORY,
+    OPT_MAX_WAITING,
+    OPT_MAX_CONNECTIONS,
+    OPT_STALL,
+    OPT_DRAIN,
+    OPT_FINAL_STAT,
+};
 
 static int add_address(struct config *config, const char *text)
 {
@@ -170,6 +183,11 @@ static int apply_option(struct config *config, int option, const char *text)
         return add_bytes(&config->memory_bytes, "memory", MEMORY_BYTES_MIN, text);
     case OPT_MAX_WAITING:
         return add_bytes(&config->waiting_bytes, "max-waiting", 1, text);
+    case OPT_MAX_CONNECTIONS:
+        return options_number(command, "max-connections", text, false, 1, CONNECTIONS_MAX,
+                              &config->service.connections_max)
+                   ? EX_OK
+                   : EX_USAGE;
     case OPT_STALL:
         return add_seconds(&config->stall_seconds, "stall", text);
     case OPT_DRAIN:
@@ -191,6 +209,7 @@ static int parse_options(int argc, char **argv, struct config *config, bool *ret
         {"max-message", required_argument, NULL, OPT_MAX_MESSAGE},
         {"memory", required_argument, NULL, OPT_MEMORY},
         {"max-waiting", required_argument, NULL, OPT_MAX_WAITING},
+        {"max-connections", required_argument, NULL, OPT_MAX_CONNECTIONS},
         {"stall", required_argument, NULL, OPT_STALL},
         {"drain", required_argument, NULL, OPT_DRAIN},
         {"final-stat", required_argument, NULL, OPT_FINAL_STAT},
@@ -451,6 +470,7 @@ int weir_cmd_serve(int argc, char **argv)
         .service =
             {
                 .limits = {.depth = RECORD_DEPTH, .bytes = MESSAGE_BYTES},
+                .connections_max = CONNECTIONS,
                 .report = report_line,
             },
     };

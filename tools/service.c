@@ -229,18 +229,45 @@ static void accept_start(struct service_listener *listener)
     (void)rc;
 }
 
+/* Whether one more connection is too many; said once, until there is room again. */
+static bool is_full(struct service_listener *listener)
+{
+    struct service *service = listener->service;
+    char text[WEIR_ADDR_TEXT_BYTES];
+    bool was_full = service->full;
+    service->full = service->totals.open >= service->options.connections_max;
+    if (!service->full)
+        return false;
+    service->totals.turned_away++;
+    if (was_full)
+        return true;
+    weir_addr_format(&listener->addr, text);
+    service_report(service, "%s: %llu connections are open, closing others; see --max-connections",
+                   text, (unsigned long long)service->totals.open);
+    return true;
+}
+
+/* Serve the socket that was accepted, or close it. Returns 0 unless something failed. */
+static int take_accepted(struct service_listener *listener, int fd)
+{
+    struct service *service = listener->service;
+    if (!service->stopping && is_full(listener)) {
+        close(fd);
+        return 0;
+    }
+    int rc = service->stopping ? -ECANCELED : peer_open(service, fd);
+    if (rc != 0)
+        close(fd);
+    else
+        listener->last_error = 0;
+    return rc;
+}
+
 static void on_accept(struct weir_op *op)
 {
     struct service_listener *listener = op->user;
     struct service *service = listener->service;
-    int error = op->result < 0 ? op->result : 0;
-    if (error == 0) {
-        error = service->stopping ? -ECANCELED : peer_open(service, op->result);
-        if (error != 0)
-            close(op->result);
-        else
-            listener->last_error = 0;
-    }
+    int error = op->result < 0 ? op->result : take_accepted(listener, op->result);
     if (!service->stopping && error != 0)
         accept_failed(listener, error);
     if (op->more)

@@ -41,6 +41,7 @@
 struct service_options {
     struct weir_limits limits; /**< of a message; depth: of a record */
     size_t waiting_bytes;      /**< not yet durable, above which connections are paused */
+    uint64_t connections_max;  /**< open at a time; more are closed as soon as accepted */
     int64_t stall_ns; /**< how long a peer may take none of the answers that wait for it; 0: ever */
     int64_t drain_ns; /**< after service_stop(): how long peers may take for their answers */
     /** Called with one line for the operator, without a newline. */
@@ -53,7 +54,8 @@ struct service_counters {
     uint64_t accepted;
     uint64_t malformed; /**< closed for what they sent */
     uint64_t accept_errors;
-    uint64_t stalled; /**< closed for not taking their answers */
+    uint64_t turned_away; /**< closed because connections_max were open */
+    uint64_t stalled;     /**< closed for not taking their answers */
     uint64_t messages;
     uint64_t requests;
     uint64_t notifications;
@@ -102,6 +104,7 @@ struct service {
     uint64_t peer_blocks; /* peers not yet freed, closed ones with answers under way included */
     uint64_t waiting;     /* requests that wait for the disk */
     bool paused;          /* a connection waits for the disk */
+    bool full;            /* the last connection was turned away */
     bool stopping;
     struct weir_op stall_timer;
     struct weir_op deadline;

@@ -51,6 +51,7 @@ static const struct row rows[] = {
     ROW("connections", "accepted", connections.accepted),
     ROW("connections", "malformed", connections.malformed),
     ROW("connections", "accept_errors", connections.accept_errors),
+    ROW("connections", "turned_away", connections.turned_away),
     ROW("connections", "stalled", connections.stalled),
     ROW("connections", "messages", connections.messages),
     ROW("connections", "requests", connections.requests),
