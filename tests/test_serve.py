@@ -279,11 +279,15 @@ def test_answers_before_fault(weir):
                 client.send(appends + fault + more)
                 equal(client.answers(5), [[1, i, None, 5 * number + i + 1] for i in range(5)])
                 expect(client.answer() is None, "more than answers")
+        with server.client() as client:
+            client.send(pings + b"\xc1" + more)
+            equal(client.answers(3), [[1, i, None, "pong"] for i in range(3)])
+            expect(client.answer() is None, "more than answers")
         equal(server.records(), [i for _ in faults for i in range(5)])
-        wait_for("the lines about it", lambda: len(server.said()) == 2 * len(faults))
+        wait_for("the lines about it", lambda: len(server.said()) == 2 * len(faults) + 1)
         for line in server.said():
             expect("; connection closed" in line, line)
-        equal(server.stat()["connections"]["malformed"], 2 * len(faults))
+        equal(server.stat()["connections"]["malformed"], 2 * len(faults) + 1)
 
 
 def test_many_lines(weir):
