@@ -160,7 +160,8 @@ WEIR_API void weir_conn_resume(struct weir_conn *conn);
  * Whatever the peer still sends is dropped. Closing at once would reset a TCP connection on which
  * something is unread, and the peer could lose the last bytes. A peer for which no send completes
  * within linger_ms, or which does not end its side within that after the last one, is not waited
- * for: closed() says -ETIME, after twice linger_ms at most. May be called from every handler but closed(), and more than once.
+ * for: closed() says -ETIME, after twice linger_ms at most. May be called from every handler but
+ * closed(), and more than once.
  */
 WEIR_API void weir_conn_finish(struct weir_conn *conn);
 
