@@ -25,7 +25,7 @@
 enum state { OPEN, FINISHING, LINGERING, CLOSING, CLOSED };
 
 /* Reasons for handing out no messages, a set. */
-enum { PAUSED_BY_OWNER = 1, PAUSED_BY_OUT = 2 };
+enum { PAUSED_BY_OWNER = 1, PAUSED_BY_OUT = 2, PAUSED_BY_FAULT = 4 };
 
 /* While paused, what the kernel had received already is kept; beyond this it is told to stop. */
 #define BACKLOG_BYTES 65536
@@ -81,12 +81,24 @@ static bool feed_backlog(struct weir_conn *conn)
     return true;
 }
 
+/* There will be no more messages. The owner may still have answers to pack. */
+static void end_input(struct weir_conn *conn)
+{
+    conn->told_ended = true;
+    if (conn->handlers->ended != NULL)
+        conn->handlers->ended(conn);
+    else
+        weir_conn_finish(conn);
+}
+
 /* What the peer sent is at fault: no more of it is looked at, but answers to what came before it
  * still leave. */
 static void refuse(struct weir_conn *conn, int error, uint64_t offset, const char *reason)
 {
     set_why(conn, error, offset, reason);
-    weir_conn_finish(conn);
+    conn->paused |= PAUSED_BY_FAULT;
+    weir_buf_reset(&conn->backlog);
+    end_input(conn);
 }
 
 static void tell_ended(struct weir_conn *conn)
@@ -95,11 +107,7 @@ static void tell_ended(struct weir_conn *conn)
         refuse(conn, -EAGAIN, weir_stream_offset(&conn->stream), "the peer ended within a message");
         return;
     }
-    conn->told_ended = true;
-    if (conn->handlers->ended != NULL)
-        conn->handlers->ended(conn);
-    else
-        weir_conn_finish(conn);
+    end_input(conn);
 }
 
 /* Whether so much waits to leave that no more is handed out. */
@@ -145,7 +153,7 @@ static void pump(struct weir_conn *conn)
 static void receive_bytes(struct weir_conn *conn, const struct weir_slice *bytes)
 {
     int rc;
-    if (conn->state != OPEN)
+    if (conn->state != OPEN || (conn->paused & PAUSED_BY_FAULT) != 0)
         return;
     if (conn->paused == 0 && weir_buf_size(&conn->backlog) == 0) {
         rc = weir_stream_feed(&conn->stream, bytes);

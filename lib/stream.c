@@ -285,7 +285,8 @@ int weir_stream_compact(struct weir_stream *stream, size_t below_bytes)
 {
     struct weir_slice *input = &stream->input;
 
-    if (stream->gather != NULL || input->view.size >= below_bytes || !is_cut(stream))
+    if (stream->gather != NULL || input->view.size == 0 || input->view.size >= below_bytes ||
+        !is_cut(stream))
         return 0;
     int rc = grow_gather(stream, 0);
     if (rc == 0)

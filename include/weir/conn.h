@@ -53,8 +53,9 @@ struct weir_conn_handlers {
     /** A message. It is valid during the call; weir_slice_hold() keeps it. Not NULL. */
     void (*message)(struct weir_conn *conn, const struct weir_slice *message);
     /**
-     * The peer will send no more, and every message has been handed out. Answers may still be
-     * packed; weir_conn_finish() when there are none left to come. NULL: that is done at once.
+     * The peer will send no more, or what it sent is malformed, and every message before has been
+     * handed out. Answers may still be packed; weir_conn_finish() when there are none left to
+     * come. NULL: that is done at once.
      */
     void (*ended)(struct weir_conn *conn);
     /**
