@@ -120,10 +120,12 @@ static void a_bad_configuration_is_refused(void **state)
         {.class_bytes = {UINT32_MAX - 63}},
         {.segment_bytes = 3 << 20},
         {.segment_bytes = 4096},
-        {.segment_bytes = 256 << 10},
+        {.segment_bytes = 64 << 10},
         {.segment_bytes = (size_t)2 << 30},
         {.segment_bytes = SIZE_MAX},
-        {.class_bytes = {1 << 20}, .segment_bytes = 4 << 20},
+        {.class_bytes = {1 << 20}, .segment_bytes = 1 << 20},
+        {.class_bytes = {64}, .class_retain_bytes = {0, 1}},
+        {.class_prealloc_blocks = {[6] = 1}},
         {.source = &half},
     };
 
@@ -234,7 +236,7 @@ static void sizes_at_the_ends_are_handled(void **state)
     weir_block_drop(NULL);
 
     /* The one from size 0 is the only one out; it is the next to be had, but for its holder. */
-    block = pool->classes[0].slabs->blocks;
+    block = pool->infos[0].slabs->blocks;
     weir_block_drop(block);
     test_pool_destroy(pool);
 }
@@ -692,7 +694,9 @@ static void counters_are_exact(void **state)
     for (int i = 0; i < 4; i++)
         weir_block_drop(blocks[i]);
     struct weir_block *large = take(pool, 200000);
-    weir_block_drop(take(pool, 300));
+    struct weir_block *seventh = take(pool, 300);
+    assert_int_equal(stats_of(pool).bytes_in_use_peak, 7 * 1024 + 200704);
+    weir_block_drop(seventh);
 
     struct weir_pool_stats stats = stats_of(pool);
     const struct weir_pool_class_stats kibi = {.block_bytes = 1024,
@@ -723,6 +727,7 @@ static void counters_are_exact(void **state)
     assert_memory_equal(&stats.large, &big, sizeof big);
     assert_memory_equal(&stats.total, &total, sizeof total);
     assert_int_equal(stats.bytes_in_use_peak, 7 * 1024 + 200704);
+    assert_int_equal(stats.class_peak_blocks[2], 10);
     assert_int_equal(stats.bytes_held, own_bytes + SEGMENT_BYTES + 200704);
     assert_int_equal(stats.bytes_held_peak, stats.bytes_held);
     assert_int_equal(stats.source_calls, 3);

@@ -16,13 +16,18 @@
  *     weir_block_drop(block);                          // the last one: back to the pool
  *     rc = weir_pool_destroy(pool);                    // -EBUSY while blocks are out
  *
+ * Memory that is no longer used stays with the pool, ready for the next allocation of its class;
+ * memory of slabs that became empty serves any other class before more is obtained. What goes back
+ * to the source, and when, is decided by the retention limits below and by weir_pool_trim().
+ *
  * Invariants   A block's address and size never change while it has a holder. No bookkeeping lies
  *              inside a block's bytes, so a block of a power-of-two class is aligned to its size
  *              (a 4096-byte block is 4096-aligned). bytes_in_use <= bytes_held <= limit_bytes.
  * Threads      One owner: the thread that created the pool allocates and destroys, with no lock
  *              and no atomic read-modify-write. Any thread may hold and drop references it has a
- *              right to, and may read the statistics. Blocks dropped by other threads are put on
- *              an atomic list that the owner takes back as a whole when a class runs empty.
+ *              right to, may read the statistics, and may ask for a trim. Blocks dropped by other
+ *              threads are put on an atomic list that the owner takes back as a whole when a class
+ *              runs empty.
  * Errors       0 or a negative errno: -ENOMEM the source failed, -ENOBUFS the limit is reached,
  *              -EINVAL a bad configuration, -EBUSY blocks are still held. On an error the pool is
  *              as it was before the call.
@@ -45,7 +50,8 @@ WEIR_BEGIN_DECLS
 /**
  * Where memory comes from: the one place in weir that obtains any.
  *
- * Both functions are called on the pool's owner thread only.
+ * Both functions are called on the pool's owner thread only; release() also by whoever drops the
+ * last block of an abandoned pool.
  */
 struct weir_source {
     /**
@@ -61,6 +67,17 @@ struct weir_source {
 /** The default source: private anonymous mappings, mmap(2). Valid for ever. */
 WEIR_API const struct weir_source *weir_source_mmap(void);
 
+/**
+ * Bytes that several pools may hold together, on any threads.
+ *
+ * A pool that has a quota takes from it what it obtains from its source, in the same pieces, and
+ * puts back what it gives back; its hot path never touches the quota. Zeroed, nothing may be held.
+ */
+struct weir_quota {
+    size_t limit_bytes; /**< never passed; may be raised or lowered by weir_quota_set_limit() */
+    size_t used_bytes;  /**< private: read it with weir_quota_used_bytes() */
+};
+
 /** How a pool is made. A zeroed struct means all the defaults. */
 struct weir_pool_options {
     const struct weir_source *source; /**< NULL: weir_source_mmap(); must outlive the pool */
@@ -69,16 +86,37 @@ struct weir_pool_options {
      * All zero: 64, 256, 1 Ki, 4 Ki, 16 Ki, 64 Ki.
      */
     uint32_t class_bytes[WEIR_POOL_CLASSES_MAX];
-    /** Bytes per segment, a power of two up to 1 GiB, at least 8 slabs. 0: 2 MiB or 8 slabs. */
+    /**
+     * Bytes per segment, a power of two up to 1 GiB, at least 2 slabs; a slab is 64 KiB or the
+     * smallest power of two that the largest class fits in. 0: 2 MiB or 8 slabs, whichever is
+     * more; less where limit_bytes is below twice that, an eighth of the limit.
+     */
     size_t segment_bytes;
     /**
      * Most bytes ever held from the source, bookkeeping included. 0: no limit. Memory comes in
-     * whole segments: below about segment_bytes only large blocks can be had. At the limit large
-     * blocks that are kept for reuse are given back first.
+     * whole segments: below about 2 slabs only large blocks can be had. At the limit what is kept
+     * for reuse, large blocks and free segments, is given back first.
      */
     size_t limit_bytes;
     /** Blocks above the largest class that are kept for reuse, in bytes. 0: 16 MiB. */
     size_t large_retain_bytes;
+    /**
+     * Most bytes of free segments and kept large blocks together. 0: no limit. Looked at whenever
+     * the pool looks for empty slabs, see weir_pool_reclaim() and weir_pool_trim(); between those
+     * moments there may be more.
+     */
+    size_t retain_bytes;
+    /**
+     * Per class, in the order of the classes: bytes in empty slabs that the class keeps for itself
+     * when the pool looks for empty slabs; the rest serves other classes. 0: none.
+     */
+    size_t class_retain_bytes[WEIR_POOL_CLASSES_MAX];
+    /** Per class: blocks that are there from the start and are never given to anybody else. */
+    uint32_t class_prealloc_blocks[WEIR_POOL_CLASSES_MAX];
+    /** Bytes obtained in segments from the start, never given back before destroy. */
+    size_t prealloc_bytes;
+    /** Shared with other pools, or NULL; must outlive the pool and all its blocks. */
+    struct weir_quota *quota;
 };
 
 /** Counters of one class, or of all (see weir_pool_stats). */
@@ -95,19 +133,31 @@ struct weir_pool_class_stats {
 
 /** What a pool did and holds. */
 struct weir_pool_stats {
-    struct weir_pool_class_stats total;
-    struct weir_pool_class_stats large; /**< blocks above the largest class */
+    struct weir_pool_class_stats total;   /**< classes and large blocks; not adopted ones */
+    struct weir_pool_class_stats large;   /**< blocks above the largest class */
+    struct weir_pool_class_stats adopted; /**< foreign memory, see weir_block_adopt() */
     struct weir_pool_class_stats classes[WEIR_POOL_CLASSES_MAX];
+    uint64_t class_peak_blocks[WEIR_POOL_CLASSES_MAX]; /**< the most in use of each class: exact */
     uint32_t class_count;
     uint32_t segment_count;
-    uint64_t bytes_held;        /**< obtained from the source and not given back */
-    uint64_t bytes_held_peak;   /**< the most of the above, ever */
-    uint64_t bytes_in_use_peak; /**< the most of total.bytes_in_use, ever */
-    uint64_t source_calls;      /**< times that obtain() was called */
+    uint64_t bytes_held;      /**< obtained from the source and not given back */
+    uint64_t bytes_held_peak; /**< the most of the above, ever */
+    /**
+     * The most of total.bytes_in_use at the moments when the owner looked: at each block that is
+     * handed out for the first time, each large block, each reclaim and trim, and each reading of
+     * these statistics by the owner. What rises and falls in between, within memory that was in
+     * use before, is not seen; class_peak_blocks is an upper bound that is never passed.
+     */
+    uint64_t bytes_in_use_peak;
+    uint64_t bytes_free;   /**< in segments without a block and kept large blocks: trim's to give */
+    uint64_t source_calls; /**< times that obtain() was called */
+    uint64_t source_bytes_returned; /**< given back by eviction, retention and trim */
+    uint64_t sweeps;                /**< times that all free blocks were looked at */
+    uint64_t slabs_emptied;         /**< slabs that these found empty and took from their class */
 };
 
 struct weir_pool;
-struct weir_slab;
+struct weir_pool_class;
 
 /**
  * A block: @size bytes at @data, and who holds them.
@@ -116,12 +166,14 @@ struct weir_slab;
  * block has a holder.
  */
 struct weir_block {
-    uint8_t *data;           /**< first byte */
-    size_t size;             /**< bytes usable, at least what was asked for */
-    struct weir_slab *slab;  /**< private: where the block belongs */
-    struct weir_block *next; /**< private: free list; NULL while in use */
-    uint32_t refs;           /**< private: holders; touched by atomic operations only */
-    uint32_t reserved;       /**< private */
+    uint8_t *data; /**< first byte */
+    union {
+        size_t size;             /**< bytes usable, at least what was asked for */
+        struct weir_block *next; /**< private: while free */
+    };
+    struct weir_pool_class *home; /**< private: where the block belongs */
+    uint32_t refs;                /**< private: holders; touched by atomic operations only */
+    uint32_t reserved;            /**< private */
 };
 
 /**
@@ -130,9 +182,10 @@ struct weir_block {
  * @options   NULL or zeroed: the defaults
  * @ret       written on success only
  * Returns    0; -EINVAL the options contradict each other or a bound; -ENOMEM the source failed;
- *            -ENOBUFS limit_bytes is too small for the pool's own bookkeeping.
- * Ownership  the caller's, until weir_pool_destroy().
- * Cost       one call of the source.
+ *            -ENOBUFS limit_bytes or the quota is too small for the pool's own bookkeeping or for
+ *            what is to be preallocated.
+ * Ownership  the caller's, until weir_pool_destroy() or weir_pool_abandon().
+ * Cost       one call of the source, and one for each segment that is preallocated.
  */
 WEIR_API int weir_pool_create(const struct weir_pool_options *options, struct weir_pool **ret);
 
@@ -151,15 +204,17 @@ WEIR_API int weir_pool_destroy(struct weir_pool *pool);
  * @size_bytes  any; 0 is treated as 1. Above the largest class the block gets a mapping of its
  *              own, rounded up to whole pages, which is kept for reuse within large_retain_bytes.
  * @ret         written on success only: a block with one reference
- * Returns      0; -ENOMEM the source failed; -ENOBUFS the limit is reached; -EOVERFLOW the size
- *              cannot be rounded up.
+ * Returns      0; -ENOMEM the source failed; -ENOBUFS the limit or the quota is reached;
+ *              -EOVERFLOW the size cannot be rounded up.
  * Valid until  its last reference is dropped with weir_block_drop().
  * Contents     unspecified.
  * Threads      the owner.
- * Cost         a hit takes the head of a free list; a miss calls the source once, for a large block
- *              now and then twice (its descriptor).
+ * Cost         inline; a hit takes the head of a free list. A miss may look at all free blocks for
+ *              empty slabs, at most once in as many calls as there are free blocks; else it calls
+ *              the source once, for a large block now and then twice (its descriptor).
  */
-WEIR_API int weir_pool_alloc(struct weir_pool *pool, size_t size_bytes, struct weir_block **ret);
+WEIR_NODISCARD WEIR_INLINE int weir_pool_alloc(struct weir_pool *pool, size_t size_bytes,
+                                               struct weir_block **ret);
 
 /**
  * The size of the block that weir_pool_alloc() would return for @size_bytes; SIZE_MAX if it cannot
@@ -170,9 +225,28 @@ WEIR_API size_t weir_pool_block_bytes(const struct weir_pool *pool, size_t size_
 /**
  * Take back now what other threads have dropped, instead of at the next miss.
  *
+ * It also does what is due: a trim that another thread asked for, and, where there is a
+ * retain_bytes, the return of what is above it; that looks at all free blocks, at most once in as
+ * many allocations and releases as there are free blocks.
+ *
  * Returns   the number of blocks.      Threads  the owner.
  */
 WEIR_API size_t weir_pool_reclaim(struct weir_pool *pool);
+
+/**
+ * Give unused memory back to the source until at most @keep_bytes of it are left.
+ *
+ * Unused are segments in which no block is held and large blocks that were kept for reuse; what
+ * other threads have dropped is taken back first. Preallocated memory stays, class_retain_bytes
+ * does not count. A segment in which a single block is held stays whole.
+ *
+ * Returns   the bytes given back; 0 on another thread than the owner's: there it is a request,
+ *           which the owner fulfils in its next weir_pool_reclaim() or allocation that is no hit.
+ *           Of several requests the last one counts.
+ * Threads   any, as long as the pool exists.
+ * Cost      looks at every free block.
+ */
+WEIR_API size_t weir_pool_trim(struct weir_pool *pool, size_t keep_bytes);
 
 /**
  * Copy the counters out.
@@ -181,6 +255,63 @@ WEIR_API size_t weir_pool_reclaim(struct weir_pool *pool);
  *           Drops of other threads count once the owner has reclaimed them.
  */
 WEIR_API void weir_pool_stats(const struct weir_pool *pool, struct weir_pool_stats *ret);
+
+/**
+ * Leave a pool to its holders: destroy it now, or else when its last block is dropped.
+ *
+ * For a thread that ends while its blocks are still under way. What is unused goes back to the
+ * source at once, the rest on the thread that drops the last reference, whichever that is.
+ *
+ * @pool     NULL is allowed and does nothing; otherwise gone for the caller: only blocks that are
+ *           held may still be used, and dropped.
+ * Threads   the owner. The source must be fit to be used by any thread, one at a time.
+ */
+WEIR_API void weir_pool_abandon(struct weir_pool *pool);
+
+/**
+ * The calling thread's own pool, with default options; made by the first call.
+ *
+ * It is abandoned when the thread ends, after its own destructors of thread-specific data that come
+ * first in the system's order; never destroy or abandon it yourself.
+ *
+ * @ret      written on success only
+ * Returns   0; -ENOMEM the source failed, or the system has no key for thread-specific data left.
+ */
+WEIR_NODISCARD WEIR_API int weir_pool_default(struct weir_pool **ret);
+
+/**
+ * Begin a quota of @limit_bytes. There is nothing to end; it must outlive the pools that use it.
+ */
+WEIR_INLINE void weir_quota_init(struct weir_quota *quota, size_t limit_bytes);
+
+/**
+ * Change the limit. Below what is used nothing more can be taken until enough came back.
+ *
+ * Threads   any.
+ */
+WEIR_INLINE void weir_quota_set_limit(struct weir_quota *quota, size_t limit_bytes);
+
+/** Bytes that the pools hold at this moment. Threads: any. */
+WEIR_INLINE size_t weir_quota_used_bytes(const struct weir_quota *quota);
+
+/**
+ * Make a block of memory that is not the pool's: a mapped file, another library's buffer.
+ *
+ * It is held, dropped, sliced and sent like any other; only its descriptor is the pool's.
+ *
+ * @data        not NULL
+ * @release     called exactly once, on the thread that drops the last reference, before that drop
+ *              returns; NULL: nobody needs to know. It may use the pool only if that thread owns
+ *              it, and must not block where drops must not.
+ * @context     handed to @release
+ * @ret         written on success only: a block with one reference
+ * Returns      0; -ENOMEM, -ENOBUFS as weir_pool_alloc(): @release is not called.
+ * Threads      the owner.
+ */
+WEIR_NODISCARD WEIR_API int weir_block_adopt(struct weir_pool *pool, void *data, size_t size_bytes,
+                                             void (*release)(void *context, void *data,
+                                                             size_t size_bytes),
+                                             void *context, struct weir_block **ret);
 
 /**
  * Add a reference. The caller must already have a right to one. @block is not NULL.
@@ -194,10 +325,10 @@ WEIR_INLINE struct weir_block *weir_block_hold(struct weir_block *block);
  * Drop a reference; the last one gives the block back to its pool.
  *
  * @block    NULL is allowed and does nothing
- * Threads   any. The pool must be alive: it cannot be destroyed while blocks are out.
- * Cost      for the last reference on the owner's thread no atomic read-modify-write.
+ * Threads   any. The pool must be alive or abandoned: it cannot be destroyed while blocks are out.
+ * Cost      inline; for the last reference on the owner's thread no atomic read-modify-write.
  */
-WEIR_API void weir_block_drop(struct weir_block *block);
+WEIR_INLINE void weir_block_drop(struct weir_block *block);
 
 /** Whether the caller's reference is the only one. Threads: the caller must hold a reference. */
 WEIR_INLINE bool weir_block_is_exclusive(const struct weir_block *block);
@@ -205,12 +336,119 @@ WEIR_INLINE bool weir_block_is_exclusive(const struct weir_block *block);
 /** The pool that a block belongs to. Valid as long as the block is. */
 WEIR_API struct weir_pool *weir_block_pool(const struct weir_block *block);
 
+/* --- private: what the inline bodies touch --------------------------------------------------- */
+
+/* One size class. The counters have one writer, the owner. */
+struct weir_pool_class {
+    const void *owner; /* the owner's thread; NULL: every call takes the way out of line */
+    struct weir_block *free;
+    size_t block_bytes;
+    uint64_t allocations;
+    uint64_t releases;
+    struct weir_pool *pool;
+    void *reserved[2];
+} __attribute__((aligned(64))); /* a cache line; found by a shift */
+
+/* How a struct weir_pool begins. */
+struct weir_pool_head {
+    size_t class_max_bytes;
+    const uint8_t *lookup; /* class index for each size in units of 64 bytes, less one */
+    struct weir_pool_class classes[WEIR_POOL_CLASSES_MAX];
+};
+
+WEIR_API int weir_pool_alloc_slow(struct weir_pool *pool, size_t size_bytes,
+                                  struct weir_block **ret);
+WEIR_API void weir_block_drop_slow(struct weir_block *block);
+WEIR_API const void *weir_pool_thread(void);
+
 /* --- inline bodies ------------------------------------------------------------------------- */
+
+/* Something that no other thread has at the same time. Where the thread pointer is a register, one
+ * instruction; the same value as weir_pool_thread() returns. */
+WEIR_INLINE const void *weir__pool_thread(void)
+{
+#if defined(__x86_64__) && defined(__LP64__)
+    /* The first word of the thread's block is its own address, by the ABI. */
+    const void *self;
+    __asm__("movq %%fs:0, %0" : "=r"(self));
+    return self;
+#elif defined(__aarch64__)
+    return __builtin_thread_pointer();
+#else
+    return weir_pool_thread();
+#endif
+}
+
+/* A counter with one writer: readers on other threads see old or new, nothing between. */
+WEIR_INLINE void weir__pool_count(uint64_t *counter)
+{
+    __atomic_store_n(counter, __atomic_load_n(counter, __ATOMIC_RELAXED) + 1, __ATOMIC_RELAXED);
+}
+
+WEIR_INLINE int weir_pool_alloc(struct weir_pool *pool, size_t size_bytes, struct weir_block **ret)
+{
+    struct weir_pool_head *head = (struct weir_pool_head *)(void *)pool;
+
+    /* 0 wraps to the far side. */
+    if (WEIR_LIKELY(size_bytes - 1 < head->class_max_bytes)) {
+        struct weir_pool_class *home = &head->classes[head->lookup[(size_bytes - 1) >> 6]];
+        /* One plain address for all that follows, the same that a drop uses: loads that come soon
+         * after a store get its value in no time only if both are addressed alike. */
+        __asm__("" : "+r"(home));
+        struct weir_block *block = home->free;
+        if (WEIR_LIKELY(block != NULL &&
+                        __atomic_load_n(&home->owner, __ATOMIC_RELAXED) == weir__pool_thread())) {
+            home->free = block->next;
+            block->size = home->block_bytes;
+            __atomic_store_n(&block->refs, 1, __ATOMIC_RELAXED);
+            weir__pool_count(&home->allocations);
+            *ret = block;
+            return 0;
+        }
+    }
+    return weir_pool_alloc_slow(pool, size_bytes, ret);
+}
+
+WEIR_INLINE void weir_block_drop(struct weir_block *block)
+{
+    if (block == NULL)
+        return;
+    struct weir_pool_class *home = block->home;
+    /* Whoever sees 1 is the only holder, and nobody can add another; that needs no atomic
+     * read-modify-write. Acquire: what the former holders did happens before the reuse. */
+    if (WEIR_LIKELY(__atomic_load_n(&block->refs, __ATOMIC_ACQUIRE) == 1 &&
+                    __atomic_load_n(&home->owner, __ATOMIC_RELAXED) == weir__pool_thread())) {
+        __atomic_store_n(&block->refs, 0, __ATOMIC_RELAXED);
+        block->next = home->free;
+        home->free = block;
+        weir__pool_count(&home->releases);
+        return;
+    }
+    weir_block_drop_slow(block);
+}
+
+WEIR_INLINE void weir_quota_init(struct weir_quota *quota, size_t limit_bytes)
+{
+    quota->limit_bytes = limit_bytes;
+    quota->used_bytes = 0;
+}
+
+WEIR_INLINE void weir_quota_set_limit(struct weir_quota *quota, size_t limit_bytes)
+{
+    __atomic_store_n(&quota->limit_bytes, limit_bytes, __ATOMIC_RELAXED);
+}
+
+WEIR_INLINE size_t weir_quota_used_bytes(const struct weir_quota *quota)
+{
+    return __atomic_load_n(&quota->used_bytes, __ATOMIC_RELAXED);
+}
 
 WEIR_INLINE struct weir_block *weir_block_hold(struct weir_block *block)
 {
     /* Relaxed: the caller's own reference keeps the block alive, and handing the new one to
      * another thread orders it. */
+    if (block == NULL)
+        __builtin_unreachable(); /* gcc would follow a NULL that drop allows to here, and warn */
     uint32_t before = __atomic_fetch_add(&block->refs, 1, __ATOMIC_RELAXED);
     assert(before != 0 && before != UINT32_MAX);
     (void)before;
@@ -220,6 +458,8 @@ WEIR_INLINE struct weir_block *weir_block_hold(struct weir_block *block)
 WEIR_INLINE bool weir_block_is_exclusive(const struct weir_block *block)
 {
     /* Acquire: what former holders did to the bytes is done before we write to them. */
+    if (block == NULL)
+        __builtin_unreachable(); /* as in weir_block_hold() */
     return __atomic_load_n(&block->refs, __ATOMIC_ACQUIRE) == 1;
 }
 
