@@ -47,8 +47,6 @@ static void state_enter(struct weir_pool *pool, struct weir__segment *segment)
     else
         segment->state = WEIR__SEGMENT_ROOMY;
 
-    /* First come those that were full a moment ago: slabs are taken from the fullest, so that the
-     * others have a chance to become vacant. */
     struct weir__segment **list = &pool->by_state[segment->state];
     segment->prev = NULL;
     segment->next = *list;
@@ -240,17 +238,27 @@ static void slab_give_back(struct weir_pool *pool, struct weir__slab *slab)
     state_update(pool, segment);
 }
 
+static bool segment_fits(const struct weir__class *info, const struct weir__segment *segment)
+{
+    return segment->free_slabs != NULL || segment->fresh < segment->slab_count ||
+           (segment->slabs[0].home == NULL && info->slab0_blocks != 0);
+}
+
+/* Slabs are taken from the segment that is nearest to full, so that the others have a chance to
+ * become vacant; from a vacant one last. */
 static struct weir__slab *slab_find(struct weir_pool *pool, struct weir_pool_class *home)
 {
+    const struct weir__class *info = weir__class_info(home);
+    struct weir__segment *best = NULL;
     struct weir__segment *segment = pool->by_state[WEIR__SEGMENT_ROOMY];
     for (int tried = 0; segment != NULL && tried < SEGMENTS_TRIED_MAX; tried++) {
-        struct weir__slab *slab = segment_take(pool, home, segment);
-        if (slab != NULL)
-            return slab;
+        if ((best == NULL || segment->used > best->used) && segment_fits(info, segment))
+            best = segment;
         segment = segment->next;
     }
-    segment = weir__pool_vacant(pool);
-    return segment == NULL ? NULL : segment_take(pool, home, segment);
+    if (best == NULL)
+        best = weir__pool_vacant(pool);
+    return best == NULL ? NULL : segment_take(pool, home, best);
 }
 
 /* A slab for the class: a free one; one that a sweep finds; one of a new segment. */
@@ -259,8 +267,10 @@ static int slab_add(struct weir_pool *pool, struct weir_pool_class *home, struct
     struct weir__slab *slab = slab_find(pool, home);
     if (slab == NULL) {
         uint64_t least = weir__pool_in_use(pool) / SWEEP_SHARE;
-        if (weir__pool_sweep_if_due(pool, least) != 0)
+        if (weir__pool_sweep_if_due(pool, least) != 0) {
             slab = slab_find(pool, home);
+            weir__pool_shrink(pool, pool->retain_bytes);
+        }
     }
     if (slab == NULL) {
         int rc = segment_add(pool, false);
@@ -440,13 +450,13 @@ size_t weir__pool_sweep(struct weir_pool *pool, bool keep_some)
         emptied +=
             class_sweep(pool, &pool->head.classes[i], keep_some ? pool->infos[i].retain_bytes : 0);
     pool->swept_operations = operations_so_far(pool);
-    pool->swept_releases = releases_so_far(pool);
+    pool->swept_releases = keep_some ? UINT64_MAX : releases_so_far(pool);
     weir__add(&pool->sweeps, 1);
     weir__add(&pool->slabs_emptied, emptied);
     return emptied;
 }
 
-/* Only releases make slabs empty. */
+/* Only releases make slabs empty; but the last one may have left some to their class. */
 bool weir__pool_sweep_may_help(const struct weir_pool *pool)
 {
     return releases_so_far(pool) != pool->swept_releases;
