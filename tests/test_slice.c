@@ -121,6 +121,76 @@ static void bytes_of_nobody_need_no_block(void **state)
     assert_null(held.view.data);
 }
 
+static void a_small_slice_moves_out_of_a_large_block(void **state)
+{
+    static struct test_source source;
+    struct weir_slice part, kept;
+
+    (void)state;
+    test_source_init(&source);
+    struct weir_pool *pool = test_pool_create(&source);
+    struct weir_slice whole = slice_of_a_block(pool, 60000);
+    test_fill((uint8_t *)(uintptr_t)whole.view.data + 500, 40, 9);
+    assert_int_equal(weir_slice_sub(&whole, 500, 40, &part), 0);
+    assert_int_equal(weir_slice_pinned_bytes(&part), 65536);
+    kept = weir_slice_hold(&part);
+
+    /* It does not pay, or not enough. */
+    assert_int_equal(weir_slice_compact(&part, pool, 65536 - 64 + 1), 0);
+    assert_int_equal(weir_slice_compact(&part, pool, SIZE_MAX), 0);
+    assert_int_equal(weir_slice_compact(&whole, pool, 0), 0);
+    assert_ptr_equal(part.block, whole.block);
+    assert_int_equal(weir_slice_compact(&part, pool, 65536 - 64), 40);
+    assert_ptr_not_equal(part.block, whole.block);
+    assert_true(test_is_filled(part.view.data, 40, 9));
+    assert_int_equal(part.view.size, 40);
+    assert_int_equal(weir_slice_pinned_bytes(&part), 64);
+    /* Once is enough, and the others are not touched. */
+    assert_int_equal(weir_slice_compact(&part, pool, 0), 0);
+    assert_true(weir_view_equal(kept.view, part.view));
+    assert_int_equal(in_use(pool), 2);
+    weir_slice_drop(&whole);
+    assert_int_equal(in_use(pool), 2);
+    weir_slice_drop(&kept);
+    assert_int_equal(in_use(pool), 1);
+    weir_slice_drop(&part);
+    test_pool_destroy(pool);
+    test_source_fini(&source);
+}
+
+static void compacting_may_fail_and_changes_nothing_then(void **state)
+{
+    static struct test_source source;
+    struct weir_slice zeroed = {{NULL, 0}, NULL};
+
+    (void)state;
+    test_source_init(&source);
+    struct weir_pool *pool = test_pool_create(&source);
+    struct weir_pool *other = test_pool_create(&source);
+    struct weir_slice slice = slice_of_a_block(pool, 100000), before = slice;
+    slice.view.size = 100;
+    before.view.size = 100;
+    test_source_fail_from(&source, 1);
+    assert_int_equal(weir_slice_compact(&slice, other, 1), -ENOMEM);
+    assert_memory_equal(&slice, &before, sizeof slice);
+    test_source_fail(&source, 0);
+    assert_int_equal(weir_slice_compact(&slice, other, 1), 100);
+    assert_ptr_equal(weir_block_pool(slice.block), other);
+    assert_int_equal(in_use(pool), 0);
+    weir_slice_drop(&slice);
+
+    assert_int_equal(weir_slice_compact(&zeroed, pool, 1), 0);
+    assert_int_equal(weir_slice_pinned_bytes(&zeroed), 0);
+    slice = slice_of_a_block(pool, 100);
+    slice.view.size = 0;
+    assert_int_equal(weir_slice_compact(&slice, pool, 1), 0);
+    assert_null(slice.block);
+    assert_int_equal(in_use(pool), 0);
+    test_pool_destroy(other);
+    test_pool_destroy(pool);
+    test_source_fini(&source);
+}
+
 static void *check_and_drop(void *argument)
 {
     struct weir_slice *slice = argument;
@@ -162,6 +232,8 @@ int main(void)
         cmocka_unit_test(a_part_holds_a_reference_of_its_own),
         cmocka_unit_test(a_part_outside_is_refused_and_holds_nothing),
         cmocka_unit_test(bytes_of_nobody_need_no_block),
+        cmocka_unit_test(a_small_slice_moves_out_of_a_large_block),
+        cmocka_unit_test(compacting_may_fail_and_changes_nothing_then),
         cmocka_unit_test(a_slice_may_be_dropped_on_another_thread),
     };
     return cmocka_run_group_tests_name("slice", tests, NULL, NULL);

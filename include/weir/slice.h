@@ -53,6 +53,33 @@ WEIR_INLINE int weir_slice_sub(const struct weir_slice *slice, size_t offset, si
 /** Drop the reference and zero the slice. Dropping a zeroed slice does nothing. */
 WEIR_INLINE void weir_slice_drop(struct weir_slice *slice);
 
+/**
+ * Bytes of memory that the slice keeps from being used again: its block's, whatever part it views.
+ *
+ * Other holders may keep the same block. 0 for a slice that nobody owns. What a slice wastes is
+ * this less its view's size.
+ */
+WEIR_INLINE size_t weir_slice_pinned_bytes(const struct weir_slice *slice);
+
+/**
+ * Move a small slice out of a large block: copy its bytes into a block of their own and drop the
+ * reference on the old one, if that lets go of at least @threshold_bytes.
+ *
+ * For a few bytes that are kept for long after the message that they came with: "this 40-byte view
+ * pins 64 KiB". The old block is free only when its other holders let go of it, too.
+ *
+ * @slice            that nobody owns: left alone; empty: it lets go of its block, if that pays
+ * @pool             where the new block comes from; may be the old block's or another one
+ * @threshold_bytes  what the new block must be smaller by, at least; 0 is treated as 1
+ * Returns           the bytes copied, 0 if it does not pay (the slice is untouched and valid);
+ *                   -ENOMEM, -ENOBUFS as weir_pool_alloc(): untouched, too.
+ * Valid until       views of the old bytes die with the old block; take slice->view anew.
+ * Threads           the owner of @pool.
+ * Cost              one block, one copy: count it where copies are counted.
+ */
+WEIR_NODISCARD WEIR_API int64_t weir_slice_compact(struct weir_slice *slice, struct weir_pool *pool,
+                                                   size_t threshold_bytes);
+
 /* --- inline bodies ------------------------------------------------------------------------- */
 
 WEIR_INLINE struct weir_slice weir_slice_adopt(struct weir_view view, struct weir_block *block)
@@ -82,6 +109,11 @@ WEIR_INLINE void weir_slice_drop(struct weir_slice *slice)
     struct weir_slice none = {{NULL, 0}, NULL};
     *slice = none;
     weir_block_drop(block);
+}
+
+WEIR_INLINE size_t weir_slice_pinned_bytes(const struct weir_slice *slice)
+{
+    return slice->block != NULL ? slice->block->size : 0;
 }
 
 WEIR_END_DECLS
