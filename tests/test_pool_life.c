@@ -316,6 +316,65 @@ static void descriptors_of_adopted_memory_may_fail_and_are_used_again(void **sta
     test_source_fini(&source);
 }
 
+/* --- huge pages ------------------------------------------------------------------------------ */
+
+static void a_source_of_huge_pages_falls_back_and_says_so(void **state)
+{
+    (void)state;
+    for (int best = 0; best < WEIR_PAGES_KINDS; best++) {
+        struct weir_huge_source huge;
+        weir_huge_source_init(&huge, (enum weir_pages)best);
+        enum weir_pages kind = weir_huge_source_kind(&huge);
+        assert_true((int)kind <= best);
+        for (int i = 0; i < WEIR_PAGES_KINDS; i++)
+            assert_int_equal(weir_huge_source_bytes(&huge, (enum weir_pages)i), 0);
+
+        struct weir_pool_options options = {.source = &huge.source};
+        struct weir_pool *pool;
+        assert_int_equal(weir_pool_create(&options, &pool), 0);
+        struct weir_block *block = take(pool, 4096), *large = take(pool, 4 << 20);
+        test_fill(block->data, block->size, 1);
+        test_fill(large->data, large->size, 2);
+        assert_true(test_is_filled(block->data, block->size, 1));
+        assert_true(test_is_filled(large->data, large->size, 2));
+        print_message("# asked for %d: got %d\n", best, (int)kind);
+
+        uint64_t whole = 0, plain = weir_huge_source_bytes(&huge, WEIR_PAGES_PLAIN);
+        for (int i = 0; i < WEIR_PAGES_KINDS; i++) {
+            uint64_t bytes = weir_huge_source_bytes(&huge, (enum weir_pages)i);
+            assert_true(i <= best || bytes == 0);
+            whole += bytes;
+        }
+        assert_int_equal(whole, pool->bytes_held);
+        if (kind != WEIR_PAGES_PLAIN)
+            assert_int_equal(plain, pool->pool_bytes);
+        weir_block_drop(block);
+        weir_block_drop(large);
+        test_pool_destroy(pool);
+    }
+}
+
+static void a_source_of_huge_pages_aligns_and_gives_back(void **state)
+{
+    struct weir_huge_source huge;
+    const struct weir_source *source = &huge.source;
+
+    (void)state;
+    weir_huge_source_init(&huge, WEIR_PAGES_EXPLICIT);
+    for (size_t align = 4096; align <= (size_t)32 << 20; align *= 2) {
+        for (size_t size = 1 << 20; size <= (size_t)8 << 20; size += 1 << 20) {
+            uint8_t *memory = source->obtain(source->context, size, align);
+            assert_non_null(memory);
+            assert_int_equal((uintptr_t)memory % align, 0);
+            assert_int_equal(memory[0] | memory[size - 1], 0);
+            memory[size - 1] = 1;
+            source->release(source->context, memory, size);
+        }
+    }
+    assert_null(source->obtain(source->context, SIZE_MAX - 4095, 1 << 21));
+    assert_null(source->obtain(source->context, SIZE_MAX / 2 + 1, 4096));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -325,6 +384,8 @@ int main(void)
         cmocka_unit_test(each_thread_has_a_pool_of_its_own_that_outlives_it),
         cmocka_unit_test(adopted_memory_is_released_once_by_whoever_drops_last),
         cmocka_unit_test(descriptors_of_adopted_memory_may_fail_and_are_used_again),
+        cmocka_unit_test(a_source_of_huge_pages_falls_back_and_says_so),
+        cmocka_unit_test(a_source_of_huge_pages_aligns_and_gives_back),
     };
     return cmocka_run_group_tests_name("pool life", tests, NULL, NULL);
 }

@@ -67,6 +67,55 @@ struct weir_source {
 /** The default source: private anonymous mappings, mmap(2). Valid for ever. */
 WEIR_API const struct weir_source *weir_source_mmap(void);
 
+/** What kind of pages a piece of memory has. */
+enum weir_pages {
+    WEIR_PAGES_PLAIN,       /**< of the usual size */
+    WEIR_PAGES_TRANSPARENT, /**< huge where and when the kernel sees fit: madvise(MADV_HUGEPAGE) */
+    WEIR_PAGES_EXPLICIT,    /**< huge, set aside by the administrator: mmap(MAP_HUGETLB) */
+    WEIR_PAGES_KINDS,
+};
+
+/**
+ * A source of huge pages, which fall back on what the system has.
+ *
+ *     static struct weir_huge_source huge;
+ *     weir_huge_source_init(&huge, WEIR_PAGES_EXPLICIT);
+ *     options.source = &huge.source;
+ *     ...
+ *     weir_huge_source_bytes(&huge, WEIR_PAGES_EXPLICIT)     // what it came to
+ *
+ * Pieces that are a multiple of 2 MiB, as segments are by default, get the best kind that is to be
+ * had, each piece anew; smaller pieces get plain pages. For the pool there is no difference.
+ * Explicit huge pages are taken from the kernel's reserve when the piece is obtained, so that none
+ * is missing later; but a child process that writes to them after fork() may be killed.
+ */
+struct weir_huge_source {
+    struct weir_source source;                 /**< hand this to the pools */
+    enum weir_pages best;                      /**< private */
+    uint64_t obtained_bytes[WEIR_PAGES_KINDS]; /**< private: see weir_huge_source_bytes() */
+};
+
+/**
+ * Begin a source of huge pages. There is nothing to end; it must outlive its pools.
+ *
+ * @best     the best kind to try; what comes of it, see weir_huge_source_kind()
+ * Threads   pools of several threads may share the source once it is begun.
+ */
+WEIR_API void weir_huge_source_init(struct weir_huge_source *huge, enum weir_pages best);
+
+/**
+ * The bytes that were obtained with pages of this kind so far, given back ones included: the
+ * visible side of falling back. Threads: any.
+ */
+WEIR_INLINE uint64_t weir_huge_source_bytes(const struct weir_huge_source *huge,
+                                            enum weir_pages kind);
+
+/**
+ * The kind that a segment of 2 MiB gets at this moment; it obtains one and gives it back, without
+ * counting it. For a report at the start. Threads: any.
+ */
+WEIR_API enum weir_pages weir_huge_source_kind(const struct weir_huge_source *huge);
+
 /**
  * Bytes that several pools may hold together, on any threads.
  *
@@ -425,6 +474,12 @@ WEIR_INLINE void weir_block_drop(struct weir_block *block)
         return;
     }
     weir_block_drop_slow(block);
+}
+
+WEIR_INLINE uint64_t weir_huge_source_bytes(const struct weir_huge_source *huge,
+                                            enum weir_pages kind)
+{
+    return __atomic_load_n(&huge->obtained_bytes[kind], __ATOMIC_RELAXED);
 }
 
 WEIR_INLINE void weir_quota_init(struct weir_quota *quota, size_t limit_bytes)
