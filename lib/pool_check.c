@@ -90,7 +90,8 @@ static bool segments_agree(const struct weir_pool *pool, uint64_t *vacant_bytes)
     const struct weir__segment *newer = NULL;
     for (const struct weir__segment *segment = pool->segments; segment != NULL;
          segment = segment->older) {
-        ok &= segment_agrees(pool, segment) & holds(segment->newer == newer);
+        ok &= segment_agrees(pool, segment);
+        ok &= holds(segment->newer == newer);
         ok &= holds((uint32_t)segment->index < pool->segment_index_end);
         *vacant_bytes += segment->state == WEIR__SEGMENT_VACANT ? pool->segment_bytes : 0;
         used += segment->used;

@@ -64,7 +64,9 @@ static inline bool weir__is_watched(void)
 #if WEIR__ASAN
     return true;
 #elif WEIR__VALGRIND
-    return RUNNING_ON_VALGRIND != 0;
+    /* Only memcheck answers this one: other tools of Valgrind measure what really happens. */
+    char probe = 0;
+    return VALGRIND_MAKE_MEM_DEFINED(&probe, sizeof probe) != 0;
 #else
     return false;
 #endif

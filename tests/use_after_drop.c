@@ -19,7 +19,7 @@ static struct weir_block *take(struct weir_pool *pool, size_t size_bytes)
     return block;
 }
 
-/* Everything as it should be: many sizes, dropped and taken again, slabs that change their class. */
+/* All as it should be: many sizes, dropped and taken again, slabs that change their class. */
 static int use_well(struct weir_pool *pool)
 {
     unsigned sum = 0;
