@@ -148,16 +148,8 @@ static int class_fill(struct weir_pool *pool, struct weir_pool_class *home)
     return 0;
 }
 
-COLD int weir_pool_alloc_slow(struct weir_pool *pool, size_t size_bytes, struct weir_block **ret)
+static int class_alloc(struct weir_pool *pool, size_t size_bytes, struct weir_block **ret)
 {
-    assert(weir__pool_is_mine(pool));
-    if (size_bytes == 0)
-        size_bytes = 1;
-    if (WEIR_UNLIKELY(__atomic_load_n(&pool->trim_request, __ATOMIC_RELAXED) != 0))
-        weir__pool_tend(pool);
-    if (size_bytes > pool->head.class_max_bytes)
-        return weir__large_alloc(pool, size_bytes, ret);
-
     uint8_t index = pool->head.lookup[(size_bytes - 1) >> WEIR__POOL_GRAIN_SHIFT];
     struct weir_pool_class *home = &pool->head.classes[index];
     bool first_use = home->free == NULL;
@@ -179,6 +171,20 @@ COLD int weir_pool_alloc_slow(struct weir_pool *pool, size_t size_bytes, struct 
     return 0;
 }
 
+COLD int weir_pool_alloc_slow(struct weir_pool *pool, size_t size_bytes, struct weir_block **ret)
+{
+    assert(weir__pool_is_mine(pool));
+    if (WEIR_UNLIKELY(__atomic_load_n(&pool->trim_request, __ATOMIC_RELAXED) != 0))
+        weir__pool_tend(pool);
+    size_t bytes = size_bytes != 0 ? size_bytes : 1;
+    int rc = bytes > pool->head.class_max_bytes ? weir__large_alloc(pool, bytes, ret)
+                                                : class_alloc(pool, bytes, ret);
+    /* The caller is where the inline half was compiled. */
+    if (rc == 0 && pool->tracks != NULL)
+        weir__track_add(pool, *ret, size_bytes, __builtin_return_address(0));
+    return rc;
+}
+
 size_t weir_pool_block_bytes(const struct weir_pool *pool, size_t size_bytes)
 {
     size_t bytes;
@@ -196,6 +202,8 @@ size_t weir_pool_block_bytes(const struct weir_pool *pool, size_t size_bytes)
 static void release_here(struct weir_pool *pool, struct weir_block *block)
 {
     struct weir_pool_class *home = block->home;
+    if (block->track != 0)
+        weir__track_remove(pool, block);
     if (home == &pool->large) {
         weir__large_release(pool, block);
     } else if (home == &pool->adopted) {
@@ -457,7 +465,7 @@ int weir_pool_create(const struct weir_pool_options *options, struct weir_pool *
     }
 
     pool->owner = weir__pool_thread();
-    pool->careful = WEIR_DEBUG || weir__is_watched();
+    pool->careful = WEIR_DEBUG || weir__is_watched() || options->track_every != 0;
     pool->source = *plan.source;
     pool->quota = options->quota;
     pool->page_bytes = plan.page_bytes;
@@ -472,7 +480,9 @@ int weir_pool_create(const struct weir_pool_options *options, struct weir_pool *
     pool->bytes_held_peak = plan.pool_bytes;
     pool->source_calls = 1;
     classes_init(pool, &plan, options);
-    rc = weir__pool_prealloc(pool, options);
+    rc = weir__track_begin(pool, options);
+    if (rc == 0)
+        rc = weir__pool_prealloc(pool, options);
     if (rc < 0) {
         pool_free(pool);
         return rc;
@@ -495,6 +505,7 @@ static void pool_free(struct weir_pool *pool)
         pool->desk_chunks = chunk->next;
         weir__pool_release(pool, chunk, weir__desks_chunk_bytes(pool));
     }
+    weir__track_end(pool);
     while (pool->segments != NULL)
         weir__segment_remove(pool, pool->segments);
     assert(pool->bytes_held == pool->pool_bytes);

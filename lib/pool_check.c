@@ -148,11 +148,19 @@ bool weir__pool_check(const struct weir_pool *pool)
     ok &= holds(pool->large.allocations != 0 || pool->bytes_in_use_peak <= peak_bound);
     ok &= holds(pool->bytes_free == vacant_bytes + pool->cached_bytes);
 
+    uint64_t tracked = 0;
+    for (uint32_t i = 0; i < pool->track_used; i++) {
+        const struct weir_block *block = pool->tracks[i].block;
+        tracked += block != NULL;
+        ok &= holds(block == NULL || block->track == i + 1);
+    }
+    ok &= holds(tracked == pool->track_live);
+
     /* Large blocks in use may have mappings larger than they are, hence no equality. */
     uint64_t held = pool->pool_bytes + pool->segment_count * pool->segment_bytes;
     for (const struct weir__desks *chunk = pool->desk_chunks; chunk != NULL; chunk = chunk->next)
         held += weir__desks_chunk_bytes(pool);
-    held += pool->cached_bytes + pool->large_bytes_in_use;
+    held += pool->cached_bytes + pool->large_bytes_in_use + pool->track_bytes;
     ok &= holds(held <= pool->bytes_held && pool->bytes_held <= pool->bytes_held_peak);
     ok &= holds(pool->quota == NULL || weir_quota_used_bytes(pool->quota) >= pool->bytes_held);
     return ok & holds(pool->bytes_held_peak <= pool->limit_bytes);

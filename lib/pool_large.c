@@ -233,6 +233,8 @@ int weir_block_adopt(struct weir_pool *pool, void *data, size_t size_bytes,
     __atomic_store_n(&desk->block.refs, 1, __ATOMIC_RELAXED);
     weir__add(&pool->adopted.allocations, 1);
     weir__add(&pool->adopted_bytes_in_use, size_bytes);
+    if (pool->tracks != NULL)
+        weir__track_add(pool, &desk->block, size_bytes, __builtin_return_address(0));
     *ret = &desk->block;
     return 0;
 }

@@ -13,7 +13,8 @@
  *
  * The files: pool.c is allocation, release and the life of a pool; pool_segment.c segments, slabs
  * and how they come back; pool_large.c mappings of large blocks and adopted memory; pool_source.c
- * where memory comes from; pool_stats.c counters; pool_check.c the invariants.
+ * where memory comes from; pool_stats.c counters; pool_track.c records of single blocks;
+ * pool_check.c the invariants.
  */
 #ifndef WEIR_POOL_PRIVATE_H
 #define WEIR_POOL_PRIVATE_H
@@ -111,6 +112,16 @@ struct weir__desks {
     struct weir__large desks[];
 };
 
+/* What is remembered of a tracked block. */
+struct weir__track {
+    struct weir_block *block; /* NULL: free */
+    const char *tag;
+    const void *site;
+    size_t size_bytes;
+    uint64_t taken_ns;
+    uint32_t next_free; /* number, from 1; 0: none */
+};
+
 struct weir_pool {
     struct weir_pool_head head;
 
@@ -154,6 +165,17 @@ struct weir_pool {
     struct weir__large *desk_next; /* never used yet, up to desk_end */
     struct weir__large *desk_end;
     struct weir__desks *desk_chunks;
+
+    struct weir__track *tracks; /* NULL: nothing is tracked */
+    size_t track_bytes;
+    const char *tag;
+    uint32_t track_every;
+    uint32_t track_max;
+    uint32_t track_used; /* records up to here were used before */
+    uint32_t track_free; /* number of one of those; 0: none */
+    uint64_t track_seen;
+    uint64_t track_live;
+    uint64_t track_lost;
 
     size_t cached_bytes; /* large mappings kept for reuse */
     struct weir__large *cached_newest;
@@ -267,6 +289,13 @@ void weir__adopted_release(struct weir_pool *pool, struct weir_block *block);
 void weir__large_evict(struct weir_pool *pool);
 unsigned weir__large_bin(const struct weir_pool *pool, size_t bytes);
 size_t weir__desks_chunk_bytes(const struct weir_pool *pool);
+
+/* The table of records, if there is to be one. */
+int weir__track_begin(struct weir_pool *pool, const struct weir_pool_options *options);
+void weir__track_end(struct weir_pool *pool);
+void weir__track_add(struct weir_pool *pool, struct weir_block *block, size_t size_bytes,
+                     const void *site);
+void weir__track_remove(struct weir_pool *pool, struct weir_block *block);
 
 int weir__quota_take(struct weir_quota *quota, size_t bytes);
 void weir__quota_return(struct weir_quota *quota, size_t bytes);

@@ -312,7 +312,7 @@ int weir__class_refill(struct weir_pool *pool, struct weir_pool_class *home)
     block->home = home;
     block->next = NULL;
     block->refs = 0;
-    block->reserved = 0;
+    block->track = 0;
     home->free = block;
     slab->carved++;
     weir__add(&info->carved, 1);

@@ -59,5 +59,7 @@ void weir_pool_stats(const struct weir_pool *pool, struct weir_pool_stats *ret)
     ret->source_calls = weir__read(&pool->source_calls);
     ret->source_bytes_returned = weir__read(&pool->bytes_returned);
     ret->sweeps = weir__read(&pool->sweeps);
+    ret->tracked = weir__read(&pool->track_live);
+    ret->tracked_lost = weir__read(&pool->track_lost);
     ret->slabs_emptied = weir__read(&pool->slabs_emptied);
 }

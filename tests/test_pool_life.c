@@ -316,6 +316,139 @@ static void descriptors_of_adopted_memory_may_fail_and_are_used_again(void **sta
     test_source_fini(&source);
 }
 
+/* --- tracking -------------------------------------------------------------------------------- */
+
+struct seen {
+    size_t count;
+    size_t bytes;
+    const char *tag; /* of the last one */
+    const void *site;
+    uint64_t oldest_ns;
+};
+
+static void see(void *context, const struct weir_pool_tracked *tracked)
+{
+    struct seen *seen = context;
+
+    seen->count++;
+    seen->bytes += tracked->size_bytes;
+    seen->tag = tracked->tag;
+    seen->site = tracked->site;
+    if (tracked->age_ns > seen->oldest_ns)
+        seen->oldest_ns = tracked->age_ns;
+}
+
+static void what_is_still_held_is_reported_by_tag(void **state)
+{
+    static const char head[] = "head", body[] = "body";
+    static struct test_source source;
+    struct weir_pool_options options = {.source = &source.source, .track_every = 1};
+    struct weir_pool_tag_stats tags[3];
+    struct weir_block *blocks[7];
+    struct weir_pool *pool;
+    struct seen seen = {0};
+    struct foreign foreign;
+
+    (void)state;
+    test_source_init(&source);
+    assert_int_equal(weir_pool_create(&options, &pool), 0);
+    blocks[0] = take(pool, 10);
+    assert_null(weir_pool_set_tag(pool, head));
+    blocks[1] = take(pool, 20);
+    blocks[2] = take(pool, 100000);
+    assert_ptr_equal(weir_pool_set_tag(pool, body), head);
+    blocks[3] = take(pool, 0);
+    blocks[4] = adopt(pool, &foreign);
+    blocks[5] = take(pool, 500);
+    blocks[6] = take(pool, 600);
+    weir_block_drop(blocks[5]);
+    run_elsewhere(drop_one, blocks[6]);
+    assert_int_equal(weir_pool_tracked(pool, NULL, NULL), 6); /* one is on its way home */
+    (void)weir_pool_reclaim(pool);
+    assert_true(weir__pool_check(pool));
+
+    assert_int_equal(weir_pool_tracked(pool, see, &seen), 5);
+    assert_int_equal(seen.count, 5);
+    assert_int_equal(seen.bytes, 10 + 20 + 100000 + 0 + 100);
+    assert_true(seen.oldest_ns < UINT64_C(100000000000));
+    assert_int_equal(weir_pool_tags(pool, tags, 3), 3);
+    assert_null(tags[0].tag);
+    assert_int_equal(tags[0].blocks, 1);
+    assert_ptr_equal(tags[1].tag, head);
+    assert_int_equal(tags[1].blocks, 2);
+    assert_int_equal(tags[1].bytes, 100020);
+    assert_ptr_equal(tags[2].tag, body);
+    assert_int_equal(tags[2].blocks, 2);
+    assert_int_equal(weir_pool_tags(pool, tags, 1), 1);
+
+    struct weir_pool_stats stats;
+    weir_pool_stats(pool, &stats);
+    assert_int_equal(stats.tracked, 5);
+    assert_int_equal(stats.tracked_lost, 0);
+    for (int i = 0; i < 5; i++)
+        weir_block_drop(blocks[i]);
+    assert_int_equal(weir_pool_tracked(pool, see, &seen), 0);
+    test_pool_destroy(pool);
+    test_source_fini(&source);
+}
+
+/* Its address range is what a call site is compared with. */
+static __attribute__((noinline)) struct weir_block *take_from_here(struct weir_pool *pool)
+{
+    struct weir_block *block = NULL;
+
+    if (weir_pool_alloc(pool, 100, &block) != 0)
+        return NULL;
+    block->data[0] = 1; /* so that the call is not the last thing here */
+    return block;
+}
+
+static void the_call_site_is_the_function_that_took_the_block(void **state)
+{
+    struct weir_pool_options options = {.track_every = 1};
+    struct weir_pool *pool;
+    struct seen seen = {0};
+
+    (void)state;
+    assert_int_equal(weir_pool_create(&options, &pool), 0);
+    struct weir_block *block = take_from_here(pool);
+    assert_int_equal(weir_pool_tracked(pool, see, &seen), 1);
+    uintptr_t offset = (uintptr_t)seen.site - (uintptr_t)take_from_here;
+    assert_in_range(offset, 1, 4000);
+    weir_block_drop(block);
+    test_pool_destroy(pool);
+}
+
+static void tracking_samples_and_has_a_bound(void **state)
+{
+    struct weir_pool_options options = {.track_every = 10, .track_blocks_max = 5};
+    struct weir_block *blocks[100];
+    struct weir_pool_stats stats;
+    struct weir_pool *pool;
+
+    (void)state;
+    assert_int_equal(weir_pool_create(&options, &pool), 0);
+    for (int round = 1; round <= 3; round++) {
+        for (int i = 0; i < 100; i++)
+            blocks[i] = take(pool, 100);
+        assert_int_equal(weir_pool_tracked(pool, NULL, NULL), 5);
+        weir_pool_stats(pool, &stats);
+        assert_int_equal(stats.tracked_lost, 5 * round);
+        assert_true(weir__pool_check(pool));
+        for (int i = 0; i < 100; i++)
+            weir_block_drop(blocks[i]);
+        assert_int_equal(weir_pool_tracked(pool, NULL, NULL), 0);
+    }
+    /* The table is the source's, too. */
+    test_pool_destroy(pool);
+    static struct test_source source;
+    test_source_init(&source);
+    test_source_fail(&source, 2);
+    options.source = &source.source;
+    assert_int_equal(weir_pool_create(&options, &pool), -ENOMEM);
+    test_source_fini(&source);
+}
+
 /* --- huge pages ------------------------------------------------------------------------------ */
 
 static void a_source_of_huge_pages_falls_back_and_says_so(void **state)
@@ -384,6 +517,9 @@ int main(void)
         cmocka_unit_test(each_thread_has_a_pool_of_its_own_that_outlives_it),
         cmocka_unit_test(adopted_memory_is_released_once_by_whoever_drops_last),
         cmocka_unit_test(descriptors_of_adopted_memory_may_fail_and_are_used_again),
+        cmocka_unit_test(what_is_still_held_is_reported_by_tag),
+        cmocka_unit_test(the_call_site_is_the_function_that_took_the_block),
+        cmocka_unit_test(tracking_samples_and_has_a_bound),
         cmocka_unit_test(a_source_of_huge_pages_falls_back_and_says_so),
         cmocka_unit_test(a_source_of_huge_pages_aligns_and_gives_back),
     };

@@ -457,6 +457,7 @@ static void pools_share_a_quota(void **state)
 struct sharer {
     pthread_t thread;
     struct weir_quota *quota;
+    pthread_barrier_t *barrier; /* all pools are there before one takes what is left */
     uint64_t seed;
     uint64_t above;
     uint64_t refused;
@@ -472,6 +473,7 @@ static void *share(void *argument)
     struct weir_pool *pool = NULL;
 
     sharer->good = weir_pool_create(&options, &pool) == 0;
+    pthread_barrier_wait(sharer->barrier);
     test_random_seed(&random, sharer->seed);
     for (int i = 0; sharer->good && i < 20000; i++) {
         size_t k = test_random_below(&random, 64);
@@ -499,13 +501,16 @@ static void threads_never_pass_the_quota_they_share(void **state)
     struct sharer sharers[THREADS];
     struct test_random random;
     struct weir_quota quota;
+    pthread_barrier_t barrier;
     uint64_t refused = 0;
 
     (void)state;
     test_random_init(&random);
     weir_quota_init(&quota, 3 << 20); /* less than one of them would like */
+    assert_int_equal(pthread_barrier_init(&barrier, NULL, THREADS), 0);
     for (int t = 0; t < THREADS; t++) {
-        sharers[t] = (struct sharer){.quota = &quota, .seed = test_random(&random)};
+        sharers[t] =
+            (struct sharer){.quota = &quota, .barrier = &barrier, .seed = test_random(&random)};
         assert_int_equal(pthread_create(&sharers[t].thread, NULL, share, &sharers[t]), 0);
     }
     for (int t = 0; t < THREADS; t++) {
@@ -516,6 +521,7 @@ static void threads_never_pass_the_quota_they_share(void **state)
     }
     assert_true(refused > 0);
     assert_int_equal(weir_quota_used_bytes(&quota), 0);
+    pthread_barrier_destroy(&barrier);
 }
 
 /* --- churn ----------------------------------------------------------------------------------- */

@@ -166,6 +166,14 @@ struct weir_pool_options {
     size_t prealloc_bytes;
     /** Shared with other pools, or NULL; must outlive the pool and all its blocks. */
     struct weir_quota *quota;
+    /**
+     * Record every n-th block that is taken, with its tag, call site and time; see
+     * weir_pool_tracked(). 0: no tracking, which costs nothing at all; otherwise every allocation
+     * and release goes out of line, some nanoseconds each.
+     */
+    uint32_t track_every;
+    /** Most blocks in use that have a record; more are counted as lost. 0: 4096. */
+    uint32_t track_blocks_max;
 };
 
 /** Counters of one class, or of all (see weir_pool_stats). */
@@ -203,10 +211,30 @@ struct weir_pool_stats {
     uint64_t source_bytes_returned; /**< given back by eviction, retention and trim */
     uint64_t sweeps;                /**< times that all free blocks were looked at */
     uint64_t slabs_emptied;         /**< slabs that these found empty and took from their class */
+    uint64_t tracked;               /**< blocks in use that have a record */
+    uint64_t tracked_lost;          /**< that should have had one, since there was no room */
 };
 
 struct weir_pool;
 struct weir_pool_class;
+struct weir_block;
+
+/** A block in use that has a record. */
+struct weir_pool_tracked {
+    const struct weir_block *block;
+    const char *tag;  /**< the pool's when the block was taken; NULL: none was set */
+    const void *site; /**< an address in the function that took it, for addr2line(1) or dladdr(3) */
+    size_t size_bytes; /**< that were asked for */
+    uint64_t age_ns;   /**< since it was taken, as exact as the kernel's clock tick */
+};
+
+/** All tracked blocks of one tag. */
+struct weir_pool_tag_stats {
+    const char *tag;
+    uint64_t blocks;
+    uint64_t bytes; /**< that were asked for */
+    uint64_t oldest_ns;
+};
 
 /**
  * A block: @size bytes at @data, and who holds them.
@@ -222,7 +250,7 @@ struct weir_block {
     };
     struct weir_pool_class *home; /**< private: where the block belongs */
     uint32_t refs;                /**< private: holders; touched by atomic operations only */
-    uint32_t reserved;            /**< private */
+    uint32_t track;               /**< private: number of its record; 0: none */
 };
 
 /**
@@ -304,6 +332,36 @@ WEIR_API size_t weir_pool_trim(struct weir_pool *pool, size_t keep_bytes);
  *           Drops of other threads count once the owner has reclaimed them.
  */
 WEIR_API void weir_pool_stats(const struct weir_pool *pool, struct weir_pool_stats *ret);
+
+/**
+ * Tag what is taken from now on, until the next call. Returns the tag before, to be set again.
+ *
+ * @tag      NULL or a string that outlives the blocks, a literal say; told apart by address
+ * Threads   the owner.     Cost  a store; does nothing else where nothing is tracked.
+ */
+WEIR_API const char *weir_pool_set_tag(struct weir_pool *pool, const char *tag);
+
+/**
+ * Visit each tracked block in use: at the end of a program those are the leaks.
+ *
+ * @visit    NULL: only count; must not take or drop blocks of this pool
+ * Returns   their number. What other threads dropped counts until it is reclaimed.
+ * Threads   the owner.     Cost  the most that were ever tracked at once.
+ */
+WEIR_API size_t weir_pool_tracked(const struct weir_pool *pool,
+                                  void (*visit)(void *context,
+                                                const struct weir_pool_tracked *tracked),
+                                  void *context);
+
+/**
+ * The same, summed up by tag.
+ *
+ * @ret      room for @max tags; blocks of further ones are left out
+ * Returns   the number of tags, at most @max.
+ * Threads   the owner.     Cost  as above, times the number of tags.
+ */
+WEIR_API size_t weir_pool_tags(const struct weir_pool *pool, struct weir_pool_tag_stats *ret,
+                               size_t max);
 
 /**
  * Leave a pool to its holders: destroy it now, or else when its last block is dropped.
