@@ -155,6 +155,22 @@ static void rounding_up_does_not_wrap(void **state)
     assert_int_equal(ret, 7);
 }
 
+static void percents_are_rounded_down(void **state)
+{
+    (void)state;
+    assert_int_equal(weir_percent(0, 0), 0);
+    assert_int_equal(weir_percent(5, 0), 0);
+    assert_int_equal(weir_percent(0, 7), 0);
+    assert_int_equal(weir_percent(1, 3), 33);
+    assert_int_equal(weir_percent(999, 1000), 99);
+    assert_int_equal(weir_percent(1000, 1000), 100);
+    assert_int_equal(weir_percent(2000, 1000), 100);
+    assert_int_equal(weir_percent(SIZE_MAX / 2, SIZE_MAX), 50);
+    assert_int_equal(weir_percent(SIZE_MAX - 1, SIZE_MAX), 99);
+    assert_int_equal(weir_percent(SIZE_MAX, SIZE_MAX), 100);
+    assert_int_equal(weir_percent(SIZE_MAX / 100, SIZE_MAX), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -169,6 +185,7 @@ int main(void)
         cmocka_unit_test(products_do_not_wrap),
         cmocka_unit_test(powers_of_two),
         cmocka_unit_test(rounding_up_does_not_wrap),
+        cmocka_unit_test(percents_are_rounded_down),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

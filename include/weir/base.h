@@ -136,6 +136,14 @@ WEIR_NODISCARD WEIR_INLINE bool weir_is_pow2(size_t value);
  */
 WEIR_NODISCARD WEIR_INLINE bool weir_align_up(size_t value, size_t align, size_t *ret);
 
+/**
+ * How much of @whole @part is, in whole percent, for reports.
+ *
+ * Returns      0..100, rounded down: 100 means all of it; 0 if @whole is 0.
+ * Cost         inline, two divisions at most.
+ */
+WEIR_INLINE unsigned weir_percent(size_t part, size_t whole);
+
 /* Inline bodies. */
 
 WEIR_INLINE bool weir_add_overflows(size_t a, size_t b, size_t *ret)
@@ -172,6 +180,19 @@ WEIR_INLINE bool weir_align_up(size_t value, size_t align, size_t *ret)
         return true;
     *ret = padded & ~(align - 1);
     return false;
+}
+
+WEIR_INLINE unsigned weir_percent(size_t part, size_t whole)
+{
+    if (whole == 0)
+        return 0;
+    if (part >= whole)
+        return 100;
+    if (part <= SIZE_MAX / 100)
+        return (unsigned)(part * 100 / whole);
+    /* The hundredth is rounded down, which may show what is not quite full as full. */
+    size_t percent = part / (whole / 100);
+    return percent < 100 ? (unsigned)percent : 99;
 }
 
 WEIR_END_DECLS
