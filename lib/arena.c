@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
+#include <limits.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <weir/arena.h>
@@ -47,13 +49,14 @@ static void move_to(struct weir_arena *arena, struct weir_arena_chunk *chunk, ui
     arena->cursor = cursor;
     arena->full_bytes = full_bytes;
     if (chunk == NULL) {
-        arena->end = NULL;
+        arena->start = arena->end = NULL;
         return;
     }
     size_t room = chunk_room_bytes(chunk);
     size_t allowed = arena->limit_bytes - full_bytes;
-    arena->end = chunk_start(chunk) + (room < allowed ? room : allowed);
-    assert(cursor >= chunk_start(chunk) && cursor <= arena->end);
+    arena->start = chunk_start(chunk);
+    arena->end = arena->start + (room < allowed ? room : allowed);
+    assert(cursor >= arena->start && cursor <= arena->end);
 }
 
 void weir_arena_init(struct weir_arena *arena, struct weir_pool *pool,
@@ -66,6 +69,16 @@ void weir_arena_init(struct weir_arena *arena, struct weir_pool *pool,
     arena->pool = pool;
     arena->chunk_bytes = options->chunk_bytes != 0 ? options->chunk_bytes : CHUNK_DEFAULT_BYTES;
     arena->limit_bytes = options->limit_bytes != 0 ? options->limit_bytes : SIZE_MAX;
+}
+
+void weir_arena_init_fixed(struct weir_arena *arena, void *memory, size_t size_bytes)
+{
+    assert(memory != NULL && size_bytes <= PTRDIFF_MAX);
+    memset(arena, 0, sizeof *arena);
+    arena->start = memory;
+    arena->cursor = arena->start;
+    arena->end = arena->start + size_bytes;
+    arena->limit_bytes = size_bytes;
 }
 
 void weir_arena_fini(struct weir_arena *arena)
@@ -122,28 +135,28 @@ static int chunk_add(struct weir_arena *arena, size_t need_bytes, struct weir_ar
     return 0;
 }
 
-static int alloc_slow(struct weir_arena *arena, size_t size_bytes, size_t align_bytes, void **ret)
+/* Give the first spare chunk back if it was made for a large request. */
+static void spare_drop_large(struct weir_arena *arena)
 {
-    size_t used_bytes = weir_arena_used_bytes(arena);
-    if (arena->chunk != NULL) {
-        size_t padding = padding_bytes(arena->cursor, align_bytes);
-        size_t left = (size_t)(arena->end - arena->cursor);
-        if (padding <= left && size_bytes <= left - padding) {
-            *ret = arena->cursor + padding;
-            arena->cursor += padding + size_bytes;
-            return 0;
-        }
-        size_t chunk_left = chunk_room_bytes(arena->chunk) - (used_bytes - arena->full_bytes);
-        if (padding <= chunk_left && size_bytes <= chunk_left - padding)
-            return -ENOBUFS; /* it is the limit that is in the way */
-    }
+    struct weir_arena_chunk **head = spare_link(arena);
+    struct weir_block *block = (*head)->block;
+    if (block->size <= arena->chunk_bytes)
+        return;
+    *head = (*head)->next;
+    weir_block_drop(block);
+}
 
+/* Go on in another chunk. */
+static int alloc_beyond(struct weir_arena *arena, size_t size_bytes, size_t align_bytes,
+                        size_t used_bytes, void **ret)
+{
     /* Blocks are aligned to the header's size, so that much of the alignment is there already. */
     size_t padding_max = align_bytes > HEADER_BYTES ? align_bytes - HEADER_BYTES : 0;
     size_t need_bytes;
-    if (weir_add_overflows(size_bytes, HEADER_BYTES + padding_max, &need_bytes))
+    if (weir_add_overflows(size_bytes, HEADER_BYTES, &need_bytes) ||
+        weir_add_overflows(need_bytes, padding_max, &need_bytes))
         return -EOVERFLOW;
-    if (size_bytes > arena->limit_bytes - used_bytes)
+    if (arena->pool == NULL || size_bytes > arena->limit_bytes - used_bytes)
         return -ENOBUFS;
 
     struct weir_arena_chunk *chunk = spare_take(arena, need_bytes);
@@ -153,13 +166,38 @@ static int alloc_slow(struct weir_arena *arena, size_t size_bytes, size_t align_
             return rc;
     }
     size_t padding = padding_bytes(chunk_start(chunk), align_bytes);
-    if (padding > arena->limit_bytes - used_bytes - size_bytes)
-        return -ENOBUFS; /* the chunk stays as a spare one */
+    if (padding > arena->limit_bytes - used_bytes - size_bytes) {
+        spare_drop_large(arena); /* a chunk of the usual size stays as a spare one */
+        return -ENOBUFS;
+    }
     uint8_t *memory = chunk_start(chunk) + padding;
     move_to(arena, chunk, chunk_start(chunk), used_bytes);
     arena->cursor = memory + size_bytes;
     *ret = memory;
     return 0;
+}
+
+static int alloc_slow(struct weir_arena *arena, size_t size_bytes, size_t align_bytes, void **ret)
+{
+    size_t used_bytes = weir_arena_used_bytes(arena);
+    if (!weir_is_pow2(align_bytes))
+        return -EINVAL;
+    if (arena->start != NULL) {
+        size_t padding = padding_bytes(arena->cursor, align_bytes);
+        size_t left = (size_t)(arena->end - arena->cursor);
+        if (padding <= left && size_bytes <= left - padding) {
+            *ret = arena->cursor + padding;
+            arena->cursor += padding + size_bytes;
+            return 0;
+        }
+    }
+    if (arena->chunk != NULL) {
+        size_t padding = padding_bytes(arena->cursor, align_bytes);
+        size_t left = chunk_room_bytes(arena->chunk) - (size_t)(arena->cursor - arena->start);
+        if (padding <= left && size_bytes <= left - padding)
+            return -ENOBUFS; /* it is the limit that is in the way */
+    }
+    return alloc_beyond(arena, size_bytes, align_bytes, used_bytes, ret);
 }
 
 void *weir_arena_alloc_slow(struct weir_arena *arena, size_t size_bytes, size_t align_bytes)
@@ -171,40 +209,115 @@ void *weir_arena_alloc_slow(struct weir_arena *arena, size_t size_bytes, size_t 
     return memory;
 }
 
+/* Why a call failed, to be found by weir_arena_error() too. */
+static int fail(struct weir_arena *arena, int rc)
+{
+    arena->error = rc;
+    return rc;
+}
+
+/* Room for @size_bytes of text and its NUL, which is stored. NULL on failure. */
+static uint8_t *text_alloc(struct weir_arena *arena, size_t size_bytes)
+{
+    size_t full_bytes;
+    if (weir_add_overflows(size_bytes, 1, &full_bytes))
+        full_bytes = SIZE_MAX; /* refused as -EOVERFLOW */
+    uint8_t *memory = weir_arena_alloc(arena, full_bytes, 1);
+    if (memory != NULL)
+        memory[size_bytes] = '\0';
+    return memory;
+}
+
 int weir_arena_copy(struct weir_arena *arena, struct weir_view bytes, struct weir_view *ret)
 {
-    size_t size_bytes;
-    if (weir_add_overflows(bytes.size, 1, &size_bytes)) {
-        arena->error = -EOVERFLOW;
-        return -EOVERFLOW;
-    }
-    uint8_t *memory = weir_arena_alloc(arena, size_bytes, 1);
+    uint8_t *memory = text_alloc(arena, bytes.size);
     if (memory == NULL)
         return arena->error;
     if (bytes.size != 0)
         memcpy(memory, bytes.data, bytes.size);
-    memory[bytes.size] = '\0';
     *ret = weir_view_of(memory, bytes.size);
     return 0;
+}
+
+int weir_arena_concat(struct weir_arena *arena, const struct weir_view *parts, size_t count,
+                      struct weir_view *ret)
+{
+    size_t size_bytes = 0;
+    for (size_t i = 0; i < count; i++)
+        if (weir_add_overflows(size_bytes, parts[i].size, &size_bytes))
+            return fail(arena, -EOVERFLOW);
+    uint8_t *memory = text_alloc(arena, size_bytes);
+    if (memory == NULL)
+        return arena->error;
+    uint8_t *at = memory;
+    for (size_t i = 0; i < count; i++) {
+        if (parts[i].size == 0)
+            continue; /* its data may be NULL */
+        memcpy(at, parts[i].data, parts[i].size);
+        at += parts[i].size;
+    }
+    *ret = weir_view_of(memory, size_bytes);
+    return 0;
+}
+
+/* vsnprintf(3) with its error as a return value; errno stays as it is. */
+static __attribute__((format(printf, 3, 0))) int format_into(uint8_t *memory, size_t room_bytes,
+                                                             const char *format, va_list arguments)
+{
+    int before = errno;
+    errno = 0;
+    int length =
+        vsnprintf((char *)memory, room_bytes < INT_MAX ? room_bytes : INT_MAX, format, arguments);
+    int error = errno != 0 ? errno : EINVAL;
+    errno = before;
+    return length >= 0 ? length : -error;
+}
+
+int weir_arena_vformat(struct weir_arena *arena, struct weir_view *ret, const char *format,
+                       va_list arguments)
+{
+    /* The room behind the cursor is nobody's yet: what does not fit may have written there. */
+    size_t room_bytes = (size_t)((uintptr_t)arena->end - (uintptr_t)arena->cursor);
+    va_list again;
+    va_copy(again, arguments);
+    int length = format_into(arena->cursor, room_bytes, format, arguments);
+    uint8_t *memory = length < 0 ? NULL : text_alloc(arena, (size_t)length);
+    if (memory != NULL && (size_t)length >= room_bytes)
+        format_into(memory, (size_t)length + 1, format, again);
+    va_end(again);
+    if (length < 0)
+        return fail(arena, length);
+    if (memory == NULL)
+        return arena->error;
+    *ret = weir_view_of(memory, (size_t)length);
+    return 0;
+}
+
+int weir_arena_format(struct weir_arena *arena, struct weir_view *ret, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    int rc = weir_arena_vformat(arena, ret, format, arguments);
+    va_end(arguments);
+    return rc;
 }
 
 void weir_arena_rewind(struct weir_arena *arena, struct weir_arena_mark mark)
 {
     assert(mark.full_bytes <= arena->full_bytes);
     assert(mark.chunk != arena->chunk || mark.cursor <= arena->cursor);
-    move_to(arena, mark.chunk, mark.cursor, mark.full_bytes);
+    if (arena->pool == NULL)
+        arena->cursor = mark.cursor;
+    else
+        move_to(arena, mark.chunk, mark.cursor, mark.full_bytes);
 }
 
 void weir_arena_reset(struct weir_arena *arena)
 {
-    move_to(arena, NULL, NULL, 0);
-}
-
-size_t weir_arena_used_bytes(const struct weir_arena *arena)
-{
-    if (arena->chunk == NULL)
-        return 0;
-    return arena->full_bytes + (size_t)(arena->cursor - chunk_start(arena->chunk));
+    if (arena->pool == NULL)
+        arena->cursor = arena->start;
+    else
+        move_to(arena, NULL, NULL, 0);
 }
 
 size_t weir_arena_held_bytes(const struct weir_arena *arena)

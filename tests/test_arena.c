@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdalign.h>
 #include <string.h>
+#include <wchar.h>
 
 #include <weir/arena.h>
 
@@ -93,7 +94,7 @@ static void every_alignment_is_met(void **state)
     struct weir_arena arena;
 
     (void)state;
-    for (size_t align = 1; align <= 4096; align *= 2) {
+    for (size_t align = 1; align <= 1 << 20; align *= 2) {
         for (size_t size = 1; size <= 20000; size = size * 3 + 1) {
             weir_arena_init(&arena, pool, NULL);
             for (int i = 0; i < 5; i++) {
@@ -105,6 +106,48 @@ static void every_alignment_is_met(void **state)
     }
     assert_int_equal(bytes_in_use(pool), 0);
     test_pool_destroy(pool);
+}
+
+static void an_alignment_that_is_no_power_of_two_is_refused(void **state)
+{
+    struct weir_pool *pool = test_pool_create(NULL);
+    struct weir_arena arena;
+
+    (void)state;
+    weir_arena_init(&arena, pool, NULL);
+    for (int round = 0; round < 2; round++) {
+        assert_refused(&arena, 8, 0, -EINVAL);
+        assert_refused(&arena, 8, 3, -EINVAL);
+        assert_refused(&arena, 8, SIZE_MAX, -EINVAL);
+        assert_refused(&arena, 0, 48, -EINVAL);
+        take(&arena, 8, 8);
+    }
+    weir_arena_fini(&arena);
+    test_pool_destroy(pool);
+}
+
+static void an_alignment_beyond_the_limit_leaves_nothing_behind(void **state)
+{
+    static struct test_source source;
+    const struct weir_arena_options options = {.limit_bytes = 5000};
+    struct weir_arena arena;
+
+    (void)state;
+    test_source_init(&source);
+    struct weir_pool *pool = test_pool_create(&source);
+    weir_arena_init(&arena, pool, &options);
+    take(&arena, 1000, 1);
+    for (int i = 0; i < 3; i++) {
+        /* A block of this class is aligned to its size: the header alone is in the way. */
+        assert_refused(&arena, 100, 65536, -ENOBUFS);
+        assert_int_equal(weir_arena_held_bytes(&arena), 4096);
+        assert_int_equal(bytes_in_use(pool), 4096);
+    }
+    assert_refused(&arena, 1, (size_t)1 << (8 * sizeof(size_t) - 1), -ENOMEM);
+    take(&arena, 3000, 1);
+    weir_arena_fini(&arena);
+    test_pool_destroy(pool);
+    test_source_fini(&source);
 }
 
 static void a_chunk_is_used_to_its_last_byte(void **state)
@@ -433,6 +476,263 @@ static void copies_end_in_a_nul_that_is_not_counted(void **state)
     test_pool_destroy(pool);
 }
 
+static void views_are_joined_without_gaps(void **state)
+{
+    struct weir_pool *pool = test_pool_create(NULL);
+    struct weir_arena arena;
+    struct weir_view parts[] = {
+        weir_view_text("a/"), {NULL, 0}, weir_view_text("bc"), weir_view_of("\0d", 2)};
+
+    (void)state;
+    weir_arena_init(&arena, pool, NULL);
+    assert_int_equal(weir_arena_concat(&arena, parts, 4, &parts[1]), 0); /* its own result */
+    assert_int_equal(parts[1].size, 6);
+    assert_memory_equal(parts[1].data, "a/bc\0d", 7);
+    assert_int_equal(weir_arena_used_bytes(&arena), 7);
+    assert_int_equal(weir_arena_concat(&arena, NULL, 0, &parts[0]), 0);
+    assert_int_equal(parts[0].size, 0);
+    assert_string_equal((const char *)parts[0].data, "");
+    weir_arena_fini(&arena);
+
+    const struct weir_arena_options options = {.limit_bytes = 4};
+    weir_arena_init(&arena, pool, &options);
+    parts[0] = weir_view_text("ab");
+    parts[3] = weir_view_of(NULL, 7);
+    parts[1] = weir_view_text("cd");
+    assert_int_equal(weir_arena_concat(&arena, parts, 2, &parts[3]), -ENOBUFS);
+    parts[1].size = SIZE_MAX - 1;
+    assert_int_equal(weir_arena_concat(&arena, parts, 2, &parts[3]), -EOVERFLOW);
+    assert_int_equal(weir_arena_error(&arena), -EOVERFLOW);
+    parts[1].size = SIZE_MAX - 2; /* only the NUL is too much */
+    assert_int_equal(weir_arena_concat(&arena, parts, 2, &parts[3]), -EOVERFLOW);
+    assert_int_equal(parts[3].size, 7);
+    assert_int_equal(weir_arena_used_bytes(&arena), 0);
+    parts[1].size = 1;
+    assert_int_equal(weir_arena_concat(&arena, parts, 2, &parts[3]), 0);
+    assert_string_equal((const char *)parts[3].data, "abc");
+    weir_arena_fini(&arena);
+    test_pool_destroy(pool);
+}
+
+static void text_is_formatted_wherever_it_fits(void **state)
+{
+    static char expected[9000];
+    struct weir_pool *pool = test_pool_create(NULL);
+    struct weir_arena arena;
+    struct weir_view text;
+
+    (void)state;
+    memset(expected, ' ', sizeof expected);
+    /* At every distance from the end of a chunk, and larger than a chunk. */
+    for (int width = 1; width < 8999; width = width < 40 || width > 4020 ? width + 1 : 4021) {
+        if (width > 4140)
+            width = 8998;
+        weir_arena_init(&arena, pool, NULL);
+        take(&arena, 10, 1);
+        errno = 77;
+        assert_int_equal(weir_arena_format(&arena, &text, "%*d%c", width, 7, '!'), 0);
+        assert_int_equal(errno, 77);
+        assert_int_equal(text.size, width + 1);
+        assert_memory_equal(text.data, expected, (size_t)width - 1);
+        assert_memory_equal(text.data + width - 1, "7!", 3);
+        assert_int_equal(weir_arena_used_bytes(&arena), 10 + width + 2);
+        assert_int_equal(weir_arena_held_bytes(&arena),
+                         width + 2 <= 4096 - HEADER_BYTES - 10 ? 4096
+                         : width + 2 <= 4096 - HEADER_BYTES    ? 8192
+                                                               : 4096 + 16384);
+        weir_arena_fini(&arena);
+    }
+    weir_arena_init(&arena, pool, NULL);
+    assert_int_equal(weir_arena_format(&arena, &text, "%s", ""), 0); /* in an empty arena */
+    assert_int_equal(text.size, 0);
+    assert_string_equal((const char *)text.data, "");
+    assert_int_equal(weir_arena_used_bytes(&arena), 1);
+    weir_arena_fini(&arena);
+    test_pool_destroy(pool);
+}
+
+/* Compilers look into literals, and refuse this one. */
+static int format_endless(struct weir_arena *arena, struct weir_view *ret)
+{
+    const char *volatile format = "%99999999999d";
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+    return weir_arena_format(arena, ret, format, 1);
+#pragma GCC diagnostic pop
+}
+
+static void text_that_cannot_be_had_is_refused(void **state)
+{
+    static const wchar_t none[] = {0x7ffffffe, 0};
+    uint8_t memory[16];
+    struct weir_arena arena;
+    struct weir_view text = {NULL, 7};
+
+    (void)state;
+    weir_arena_init_fixed(&arena, memory, sizeof memory);
+    errno = 77;
+    assert_int_equal(weir_arena_format(&arena, &text, "%d", 1), 0);
+    text.size = 7;
+    assert_int_equal(weir_arena_format(&arena, &text, "%014d", 1), -ENOBUFS);
+    assert_int_equal(format_endless(&arena, &text), -EOVERFLOW);
+    assert_int_equal(weir_arena_error(&arena), -EOVERFLOW);
+    assert_int_equal(weir_arena_format(&arena, &text, "%ls", none), -EILSEQ);
+    assert_int_equal(errno, 77);
+    assert_int_equal(text.size, 7);
+    assert_int_equal(weir_arena_used_bytes(&arena), 2);
+    assert_int_equal(weir_arena_format(&arena, &text, "%013d", 1), 0);
+    assert_int_equal(weir_arena_used_percent(&arena), 100);
+    assert_int_equal(weir_arena_format(&arena, &text, "%s", ""), -ENOBUFS);
+    weir_arena_fini(&arena);
+}
+
+static void arrays_are_typed_and_their_size_does_not_wrap(void **state)
+{
+    struct triple {
+        double a;
+        char b;
+    };
+    struct weir_pool *pool = test_pool_create(NULL);
+    struct weir_arena arena;
+
+    (void)state;
+    weir_arena_init(&arena, pool, NULL);
+    take(&arena, 1, 1);
+    struct triple *one = WEIR_ARENA_NEW(&arena, struct triple);
+    assert_int_equal((uintptr_t)one % _Alignof(struct triple), 0);
+    size_t count = 9;
+    struct triple *many = WEIR_ARENA_ARRAY(&arena, struct triple, count++);
+    assert_int_equal(count, 10);
+    assert_ptr_equal(many, one + 1);
+    assert_int_equal(weir_arena_used_bytes(&arena), 8 + 10 * sizeof(struct triple));
+    assert_non_null(WEIR_ARENA_ARRAY(&arena, struct triple, 0));
+    assert_null(WEIR_ARENA_ARRAY(&arena, struct triple, SIZE_MAX / sizeof(struct triple) + 1));
+    assert_int_equal(weir_arena_error(&arena), -EOVERFLOW);
+    assert_null(WEIR_ARENA_ARRAY(&arena, char, SIZE_MAX));
+    assert_int_equal(weir_arena_error(&arena), -EOVERFLOW);
+    assert_null(weir_arena_alloc_array(&arena, SIZE_MAX, SIZE_MAX, 64));
+    assert_int_equal(weir_arena_used_bytes(&arena), 8 + 10 * sizeof(struct triple));
+    weir_arena_fini(&arena);
+    test_pool_destroy(pool);
+}
+
+static void the_callers_memory_is_used_to_its_last_byte(void **state)
+{
+    static uint8_t memory[256] __attribute__((aligned(64)));
+    struct weir_arena arena;
+
+    (void)state;
+    memset(&arena, 0xa5, sizeof arena);
+    for (size_t offset = 0; offset < 3; offset++) {
+        size_t size_bytes = sizeof memory - offset;
+        weir_arena_init_fixed(&arena, memory + offset, size_bytes);
+        for (int round = 0; round < 2; round++) {
+            assert_int_equal(weir_arena_limit_bytes(&arena), size_bytes);
+            assert_int_equal(weir_arena_held_bytes(&arena), 0);
+            assert_int_equal(weir_arena_used_bytes(&arena), 0);
+            assert_ptr_equal(take(&arena, 1, 1), memory + offset);
+            assert_ptr_equal(take(&arena, 8, 8), memory + 8);
+            struct weir_arena_mark mark = weir_arena_mark(&arena);
+            assert_refused(&arena, SIZE_MAX, 1, -EOVERFLOW);
+            assert_refused(&arena, SIZE_MAX / 2, 64, -ENOBUFS);
+            assert_refused(&arena, 0, (size_t)1 << (8 * sizeof(size_t) - 1), -ENOBUFS);
+            assert_refused(&arena, 241, 1, -ENOBUFS);
+            assert_refused(&arena, 193, 64, -ENOBUFS);
+            assert_ptr_equal(take(&arena, 192, 64), memory + 64);
+            assert_int_equal(weir_arena_used_percent(&arena), 100);
+            assert_refused(&arena, 1, 1, -ENOBUFS);
+            take(&arena, 0, 1);
+            weir_arena_rewind(&arena, mark);
+            assert_int_equal(weir_arena_used_bytes(&arena), 16 - offset);
+            assert_ptr_equal(take(&arena, 240, 1), memory + 16);
+            weir_arena_reset(&arena);
+        }
+        weir_arena_fini(&arena);
+        assert_refused(&arena, 1, 1, -ENOBUFS); /* zeroed: it has no memory */
+    }
+    weir_arena_init_fixed(&arena, memory, 0);
+    assert_refused(&arena, 1, 1, -ENOBUFS);
+    assert_ptr_equal(take(&arena, 0, 1), memory);
+    assert_int_equal(weir_arena_used_percent(&arena), 0);
+    weir_arena_fini(&arena);
+}
+
+static void the_usage_is_told_in_percent_of_the_limit(void **state)
+{
+    struct weir_pool *pool = test_pool_create(NULL);
+    struct weir_arena arena;
+    const struct weir_arena_options options = {.limit_bytes = 10000};
+
+    (void)state;
+    weir_arena_init(&arena, pool, NULL);
+    take(&arena, 100000, 1);
+    assert_int_equal(weir_arena_limit_bytes(&arena), SIZE_MAX);
+    assert_int_equal(weir_arena_used_percent(&arena), 0);
+    weir_arena_fini(&arena);
+    weir_arena_init(&arena, pool, &options);
+    assert_int_equal(weir_arena_used_percent(&arena), 0);
+    take(&arena, 3399, 1);
+    assert_int_equal(weir_arena_used_percent(&arena), 33);
+    take(&arena, 6600, 1);
+    assert_int_equal(weir_arena_used_percent(&arena), 99);
+    take(&arena, 1, 1);
+    assert_int_equal(weir_arena_used_percent(&arena), 100);
+    weir_arena_fini(&arena);
+    test_pool_destroy(pool);
+}
+
+/* One call of each that makes text or an array, all too large for what is left in a chunk. */
+static int make_each(struct weir_arena *arena, int which, const char *letters)
+{
+    struct weir_view text = {NULL, 0};
+    const struct weir_view parts[] = {weir_view_text(letters), weir_view_text(letters)};
+
+    switch (which) {
+    case 0:
+        return weir_arena_copy(arena, parts[0], &text);
+    case 1:
+        return weir_arena_concat(arena, parts, 2, &text);
+    case 2:
+        return weir_arena_format(arena, &text, "%s", letters);
+    default:
+        return WEIR_ARENA_ARRAY(arena, double, 6000) != NULL ? 0 : weir_arena_error(arena);
+    }
+}
+
+static void every_way_to_make_something_may_fail(void **state)
+{
+    static struct test_source source;
+    static char letters[40001];
+
+    (void)state;
+    memset(letters, 'x', sizeof letters - 1);
+    for (uint64_t n = 1;; n++) {
+        struct weir_arena arena;
+        test_source_init(&source);
+        struct weir_pool *pool = test_pool_create(&source);
+        test_source_fail(&source, n);
+        weir_arena_init(&arena, pool, NULL);
+        for (int i = 0; i < 40; i++) {
+            size_t used_bytes = weir_arena_used_bytes(&arena);
+            int rc = make_each(&arena, i % 4, letters);
+            if (rc == 0)
+                continue;
+            assert_int_equal(rc, -ENOMEM);
+            assert_int_equal(weir_arena_used_bytes(&arena), used_bytes);
+            assert_true(weir__pool_check(pool));
+            assert_int_equal(make_each(&arena, i % 4, letters), 0);
+        }
+        uint64_t failures = source.failures;
+        weir_arena_fini(&arena);
+        test_pool_destroy(pool);
+        test_source_fini(&source);
+        if (failures == 0) {
+            assert_true(n > 5);
+            break;
+        }
+    }
+}
+
 static void every_call_of_the_source_may_fail(void **state)
 {
     static struct test_source source;
@@ -534,6 +834,8 @@ int main(void)
         cmocka_unit_test(a_new_arena_holds_nothing),
         cmocka_unit_test(allocations_follow_one_another),
         cmocka_unit_test(every_alignment_is_met),
+        cmocka_unit_test(an_alignment_that_is_no_power_of_two_is_refused),
+        cmocka_unit_test(an_alignment_beyond_the_limit_leaves_nothing_behind),
         cmocka_unit_test(a_chunk_is_used_to_its_last_byte),
         cmocka_unit_test(a_large_request_gets_a_block_of_its_size_and_its_rest_is_used),
         cmocka_unit_test(nothing_is_a_valid_request),
@@ -546,6 +848,13 @@ int main(void)
         cmocka_unit_test(a_rewind_gives_its_share_of_the_limit_back),
         cmocka_unit_test(growing_requests_do_not_pile_up_memory),
         cmocka_unit_test(copies_end_in_a_nul_that_is_not_counted),
+        cmocka_unit_test(views_are_joined_without_gaps),
+        cmocka_unit_test(text_is_formatted_wherever_it_fits),
+        cmocka_unit_test(text_that_cannot_be_had_is_refused),
+        cmocka_unit_test(arrays_are_typed_and_their_size_does_not_wrap),
+        cmocka_unit_test(the_callers_memory_is_used_to_its_last_byte),
+        cmocka_unit_test(the_usage_is_told_in_percent_of_the_limit),
+        cmocka_unit_test(every_way_to_make_something_may_fail),
         cmocka_unit_test(every_call_of_the_source_may_fail),
         cmocka_unit_test(random_use_keeps_every_content),
     };
