@@ -14,6 +14,7 @@
 #include <weir/pool.h>
 #include <weir/slice.h>
 #include <weir/arena.h>
+#include <weir/shared_arena.h>
 #include <weir/batch.h>
 #include <weir/text.h>
 #include <weir/buf.h>
