@@ -23,7 +23,7 @@ expect()
     fi
 }
 
-echo 1..7
+echo 1..8
 got=$("$examples/hello" 2>&1; echo "status $?")
 expect "hello" "$(printf '15 bytes\nid 42, name weir\nstatus 0')" "$got"
 
@@ -37,6 +37,11 @@ expect "text" "$(printf '%s\n' '{"valid":5,"borrowed":true,"text":"plain"}' \
     '{"valid":0,"borrowed":true,"text":""}' \
     '{"valid":3,"borrowed":false,"text":"caf'$'\357\277\275'' \"x\""}' \
     '{"valid":2,"borrowed":true,"text":"'$'\303\251''"}' 'status 0')" "$got"
+
+got=$("$examples/arena" 2>&1; echo "status $?")
+expect "arena" "$(printf '%s\n' 'move not does out handed was what' \
+    '221 bytes used, of the scratch 23%' \
+    'more of it: ENOBUFS' '2 threads took 224000 bytes, 70%' 'status 0')" "$got"
 
 "$examples/echo_server" "unix:$dir/sock" >"$dir/out" 2>&1 &
 server=$!
