@@ -19,6 +19,17 @@ CODEC_PEERS = {
     "codec/unpack": {"weir", "msgpack-c", "msgpack-c-zone", "memcpy"},
 }
 
+ALLOCATORS = {"glibc", "mimalloc", "jemalloc", "tcmalloc"}
+MEM_PEERS = {
+    "mem/arena": {"weir", "bump", "bump-unchecked"} | ALLOCATORS,
+    "mem/pair": {"weir"} | ALLOCATORS,
+    "mem/window": {"weir"} | ALLOCATORS,
+    "mem/shared": {"shared-1", "shared-2", "numbered-1", "numbered-2", "crowded-2"},
+    "mem/remote-1": {"weir"} | ALLOCATORS,
+    "mem/remote-32": {"weir"} | ALLOCATORS,
+    "mem/remote-1024": {"weir"} | ALLOCATORS,
+}
+
 
 class Wrong(Exception):
     """What a test expected and did not find."""
@@ -63,10 +74,10 @@ def test_list(bench):
     """--list names groups, cases and contenders"""
     lines = bench.good("--list").splitlines()
     expect(any(line.startswith("codec: ") for line in lines), lines)
-    for case in CASES:
+    for case in CASES + list(MEM_PEERS):
         expect(any(line.startswith(f"  {case}: ") for line in lines), case, "is missing in", lines)
     words = {line.split()[0] for line in lines if line.startswith("    ")}
-    for peers in CODEC_PEERS.values():
+    for peers in [*CODEC_PEERS.values(), *MEM_PEERS.values()]:
         expect(peers <= words, peers - words, "are not listed")
 
 
@@ -174,8 +185,28 @@ def test_json_in_file(bench):
         expect(any(entry["note"] in line for line in table), "no note on", entry["name"])
 
 
+def test_mem(bench):
+    """the group mem runs, with one and two threads; what configure did not find is left out"""
+    document = strict_json(bench.good("--filter", "mem/", "--json", "-", *QUICK))
+    names = [f"{case['group']}/{case['case']}" for case in document["cases"]]
+    expect(names == list(MEM_PEERS), names)
+    missing = set()
+    for name, case in zip(names, document["cases"]):
+        contenders = case["contenders"]
+        expect({entry["name"] for entry in contenders} == MEM_PEERS[name], name, contenders)
+        expect(contenders[0]["ratio"] == 1, name, "begins wrong")
+        for entry in contenders:
+            if entry["available"]:
+                expect(entry["min_ns_per_op"] > 0 and len(entry["rounds_ns_per_op"]) == 9, entry)
+            else:
+                expect(entry["reason"], entry)
+                missing.add(entry["name"])
+    expect(missing <= {"mimalloc", "jemalloc", "tcmalloc"}, missing, "are left out")
+
+
 TESTS = [test_list, test_list_filtered, test_help, test_unknown_filter, test_bad_numbers,
-         test_bad_usage, test_bad_file, test_json_on_stdout, test_json_in_file]
+         test_bad_usage, test_bad_file, test_json_on_stdout, test_json_in_file,
+         test_mem]
 
 
 def main():

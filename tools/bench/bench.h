@@ -17,6 +17,7 @@
  *          #endif
  *
  *      It then stands in the table, in --list and in the JSON, as left out and why.
+ *      m4/weir_allocator.m4 is how configure looks for peers that are allocators.
  *
  * What makes a case honest, and is the group's to see to:
  *
@@ -119,6 +120,7 @@ struct bench_result {
 extern const struct bench_group *const bench_groups[];
 
 extern const struct bench_group bench_group_codec;
+extern const struct bench_group bench_group_mem;
 
 /**
  * Run one case.
