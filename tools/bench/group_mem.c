@@ -561,7 +561,9 @@ PEER(tcmalloc, TCMALLOC)
 
 /* --- where a pointer leads ------------------------------------------------------------------- */
 
-/* Whether functions of the library at @path are to be had, and what @name is there. */
+#if defined(HAVE_MIMALLOC) || defined(HAVE_JEMALLOC) || defined(HAVE_TCMALLOC)
+
+/* What @name is in the library at @path; NULL: nothing. */
 static void *look_up(const char *path, const char *name)
 {
     void *library = dlopen(path, RTLD_NOW | RTLD_NOLOAD);
@@ -603,6 +605,8 @@ static int find_peer(struct peer *peer, const char *name, void *inside, const ch
 
 /* A function as what dladdr() takes. */
 #define ADDRESS_OF(function) bench_hide((void *)(uintptr_t)(function))
+
+#endif
 
 static int find_peers(struct mem *mem)
 {
