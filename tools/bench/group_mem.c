@@ -62,9 +62,8 @@ struct weir_calls {
 };
 
 struct entry {
-    uint16_t slot;       /* of the window */
-    uint16_t size;       /* 16 to 1039 */
-    uint16_t small_size; /* 16 to 64 */
+    uint16_t slot; /* of the window */
+    uint16_t size; /* 16 to 1039 */
 };
 
 /* From the producer to the consumer. */
@@ -78,6 +77,7 @@ struct task;
 
 struct mem {
     struct entry *table;
+    uint8_t *small_sizes; /* as many; 16 to 64 */
     struct weir_pool *pool;
     struct weir_arena arena;
     uint8_t *bump_memory;
@@ -127,11 +127,12 @@ static inline const struct entry *entry_of(const struct mem *mem, uint64_t i)
 static int run_arena_weir(struct bench_round *round)
 {
     struct mem *mem = round->context;
+    const uint8_t *sizes = mem->small_sizes;
 
     for (uint64_t i = 0; i < round->ops;) {
         weir_arena_reset(&mem->arena);
         for (uint64_t end = i + ARENA_BATCH; i < end; i++) {
-            void *memory = weir_arena_alloc(&mem->arena, entry_of(mem, i)->small_size, 8);
+            void *memory = weir_arena_alloc(&mem->arena, sizes[i % TABLE_COUNT], 8);
             if (memory == NULL)
                 return weir_arena_error(&mem->arena);
             touch(memory, i);
@@ -148,6 +149,7 @@ struct bump {
 static inline __attribute__((always_inline)) int run_bump(struct bench_round *round, bool checked)
 {
     struct mem *mem = round->context;
+    const uint8_t *sizes = mem->small_sizes;
     struct bump place = {mem->bump_memory, mem->bump_memory + ARENA_BATCH * 64 + 64};
     struct bump *bump = bench_hide(&place);
 
@@ -156,7 +158,7 @@ static inline __attribute__((always_inline)) int run_bump(struct bench_round *ro
         for (uint64_t end = i + ARENA_BATCH; i < end; i++) {
             uintptr_t at = ((uintptr_t)bump->cursor + 7) & ~(uintptr_t)7;
             uint8_t *memory = bump->cursor + (at - (uintptr_t)bump->cursor);
-            size_t size = entry_of(mem, i)->small_size;
+            size_t size = sizes[i % TABLE_COUNT];
             if (checked && size > (size_t)(bump->end - memory))
                 return -ENOMEM;
             bump->cursor = memory + size;
@@ -179,11 +181,12 @@ static int run_arena_unchecked(struct bench_round *round)
 static int peer_arena(struct bench_round *round, struct peer *peer)
 {
     struct mem *mem = round->context;
+    const uint8_t *sizes = mem->small_sizes;
     void *kept[ARENA_BATCH];
 
     for (uint64_t i = 0; i < round->ops;) {
         for (size_t n = 0; n < ARENA_BATCH; n++, i++) {
-            void *memory = peer->alloc(entry_of(mem, i)->small_size);
+            void *memory = peer->alloc(sizes[i % TABLE_COUNT]);
             if (memory == NULL)
                 return -ENOMEM;
             touch(memory, i);
@@ -433,12 +436,13 @@ static void meet(struct task *task)
 static void share(struct task *task, uint32_t number)
 {
     struct mem *mem = task->mem;
+    const uint8_t *sizes = mem->small_sizes;
 
     for (uint64_t i = 0; i < task->ops;) {
         meet(task);
         for (uint64_t end = i + SHARED_BATCH; i < end; i++) {
             void *memory;
-            int rc = task->take(mem->shared, number, entry_of(mem, i)->small_size, &memory);
+            int rc = task->take(mem->shared, number, sizes[i % TABLE_COUNT], &memory);
             if (rc == 0)
                 touch(memory, i);
             else
@@ -642,7 +646,7 @@ static void make_table(struct mem *mem)
     for (size_t i = 0; i < TABLE_COUNT; i++) {
         mem->table[i].slot = (uint16_t)(bench_random(&state) % WINDOW_COUNT);
         mem->table[i].size = (uint16_t)(16 + bench_random(&state) % 1024);
-        mem->table[i].small_size = (uint16_t)(16 + bench_random(&state) % 49);
+        mem->small_sizes[i] = (uint8_t)(16 + bench_random(&state) % 49);
     }
 }
 
@@ -738,6 +742,7 @@ static void teardown(void *context)
         bench_complain("blocks of the pool are still held");
     free(mem->queue);
     free(mem->bump_memory);
+    free(mem->small_sizes);
     free(mem->table);
     free(mem);
 }
@@ -751,9 +756,11 @@ static int setup_memory(struct mem *mem)
     pthread_mutex_init(&mem->mutex, NULL);
     pthread_cond_init(&mem->wake, NULL);
     mem->table = calloc(TABLE_COUNT, sizeof *mem->table);
+    mem->small_sizes = calloc(TABLE_COUNT, sizeof *mem->small_sizes);
     mem->bump_memory = calloc(1, ARENA_BATCH * 64 + 64);
     mem->queue = aligned_alloc(128, sizeof *mem->queue);
-    if (mem->table == NULL || mem->bump_memory == NULL || mem->queue == NULL)
+    if (mem->table == NULL || mem->small_sizes == NULL || mem->bump_memory == NULL ||
+        mem->queue == NULL)
         return -ENOMEM;
     mem->queue->head = mem->queue->tail = 0;
     int rc = weir_pool_create(NULL, &mem->pool);
