@@ -472,7 +472,11 @@ static void *share(void *argument)
     struct test_random random;
     struct weir_pool *pool = NULL;
 
-    sharer->good = weir_pool_create(&options, &pool) == 0;
+    int created;
+    do /* the others may have taken all of it just now */
+        created = weir_pool_create(&options, &pool);
+    while (created == -ENOBUFS);
+    sharer->good = created == 0;
     pthread_barrier_wait(sharer->barrier);
     test_random_seed(&random, sharer->seed);
     for (int i = 0; sharer->good && i < 20000; i++) {
