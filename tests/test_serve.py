@@ -333,8 +333,10 @@ def test_broken_clients(weir):
             equal(other.call("ping"), "pong")
         wait_for("the connections to close",
                  lambda: other.call("stat")["connections"]["open"] == 1)
+        # Closing with an answer unread resets the connection, which may overtake the cut message.
         cut = [line for line in server.said() if "within a message" in line]
-        equal(len(cut), 10, server.said())
+        reset = [line for line in server.said() if "broke the connection" in line]
+        expect(0 < len(cut) <= 10 and len(cut) + len(reset) >= 20, server.said())
         equal(set(server.records()), {b"z" * 30000})
 
 
