@@ -30,8 +30,8 @@ enum { PAUSED_BY_OWNER = 1, PAUSED_BY_OUT = 2, PAUSED_BY_FAULT = 4 };
 /* While paused, what the kernel had received already is kept; beyond this it is told to stop. */
 #define BACKLOG_BYTES 65536
 
-/* What is smaller is copied: kept for long, it would pin the whole block that it lies in. */
-#define LINK_MIN_BYTES 4096
+/* A part of a message that is smaller is copied: it would pin the block that it lies in. */
+#define PART_MIN_BYTES 4096
 
 static void set_why(struct weir_conn *conn, int error, uint64_t offset, const char *reason)
 {
@@ -145,9 +145,18 @@ static void pump(struct weir_conn *conn)
     }
     conn->pumping = false;
     /* Without memory the bytes stay where they are, and nothing is lost. */
-    (void)weir_stream_compact(&conn->stream, LINK_MIN_BYTES);
+    (void)weir_stream_compact(&conn->stream, PART_MIN_BYTES);
     if (conn->state == OPEN && conn->paused == 0 && conn->peer_ended && !conn->told_ended)
         tell_ended(conn);
+}
+
+/* Keep what was received while paused. What is small against its block is copied, or a few bytes
+ * kept for long would pin all of it. */
+static int keep(struct weir_conn *conn, const struct weir_slice *bytes)
+{
+    if (bytes->view.size < bytes->block->size / 4)
+        return weir_buf_append(&conn->backlog, bytes->view);
+    return weir_buf_append_slice(&conn->backlog, bytes);
 }
 
 static void receive_bytes(struct weir_conn *conn, const struct weir_slice *bytes)
@@ -165,7 +174,7 @@ static void receive_bytes(struct weir_conn *conn, const struct weir_slice *bytes
         if (rc != -EBUSY)
             return;
     }
-    rc = weir_buf_append_slice(&conn->backlog, bytes);
+    rc = keep(conn, bytes);
     if (rc != 0)
         fail(conn, rc, weir_stream_offset(&conn->stream), "no memory to keep what is received");
     else if (weir_buf_size(&conn->backlog) > BACKLOG_BYTES)
@@ -326,7 +335,7 @@ int weir_conn_init(struct weir_conn *conn, struct weir_ring *ring, int fd,
     if (options == NULL)
         options = &defaults;
     struct weir_buf_options out = {.limit_bytes = options->out_limit_bytes};
-    struct weir_buf_options backlog = {.link_min_bytes = LINK_MIN_BYTES};
+    struct weir_buf_options backlog = {.link_min_bytes = 1};
     if (out.limit_bytes == 0)
         out.limit_bytes = (size_t)64 << 20;
     memset(conn, 0, sizeof *conn);
