@@ -429,6 +429,9 @@ static int serve(struct server *server, const struct config *config)
     struct weir_pool_options pool_options = {
         .limit_bytes = (size_t)config->memory_bytes,
         .class_bytes = {64, 256, 1 << 10, 4 << 10, 16 << 10, 64 << 10, RECEIVE_BLOCK_BYTES},
+        /* An eighth at once, of which the kernel gives what is touched: how many blocks are under
+         * way depends on how long the disk takes, and is not to end in system calls. */
+        .prealloc_bytes = (size_t)config->memory_bytes / 8,
     };
     struct weir_ring_options ring_options = {
         .receive_blocks = RECEIVE_BLOCKS,
@@ -480,5 +483,7 @@ int weir_cmd_serve(int argc, char **argv)
         return status;
     /* Whoever reads our standard error may go away; the service goes on. */
     signal(SIGPIPE, SIG_IGN);
+    /* And whoever reads it gets whole lines. */
+    setvbuf(stderr, NULL, _IOLBF, 0);
     return serve(&server, &config);
 }
