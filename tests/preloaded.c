@@ -20,6 +20,7 @@
 static void *(*volatile alloc)(size_t size) = malloc;
 static void *(*volatile again)(void *memory, size_t size) = realloc;
 static void *(*volatile zeroed)(size_t count, size_t size) = calloc;
+static void *(*volatile old_aligned)(size_t align, size_t size) = memalign;
 static void *(*volatile array)(void *memory, size_t count, size_t size) = reallocarray;
 
 /* Those that the C library may not have. */
@@ -171,7 +172,7 @@ static void alignments(void **state)
             old_free(c);
         }
     }
-    void *a = valloc(100), *b = pvalloc(page + 1), *c = memalign(48, 100);
+    void *a = valloc(100), *b = pvalloc(page + 1), *c = old_aligned(48, 100);
     assert_int_equal((uintptr_t)a % page, 0);
     assert_int_equal((uintptr_t)b % page, 0);
     assert_true(malloc_usable_size(b) >= 2 * page);
@@ -195,7 +196,7 @@ static void alignments_that_are_none(void **state)
     assert_int_equal(errno, 77);
     assert_null(aligned_alloc(odd, 10));
     assert_int_equal(errno, EINVAL);
-    assert_null(memalign((size_t)1 << 63 | 1, 10));
+    assert_null(old_aligned((size_t)1 << 63 | 1, 10));
     assert_int_equal(errno, EINVAL);
 }
 
@@ -459,7 +460,8 @@ static bool use_it_up(void *context)
         return false;
     for (unsigned round = 0; round < 3; round++) {
         void **first = NULL;
-        for (void **block; errno = 0, (block = alloc(size)) != NULL; first = block) {
+        errno = 0;
+        for (void **block; (block = alloc(size)) != NULL; first = block) {
             block[0] = first;
             counts[round]++;
         }

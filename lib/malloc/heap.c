@@ -182,11 +182,10 @@ static bool orphan_settle(struct weir__heap *heap, bool purge)
                                          __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
             return any;
         (void)take_back(heap);
-        if (purge) {
-            any |= heap->empty_segments != 0;
-            weir__heap_segments_drop(heap, 0);
+        any |= heap->empty_segments != 0;
+        weir__heap_segments_drop(heap, 0);
+        if (purge)
             any |= weir__heap_segments_purge(heap);
-        }
         __atomic_store_n(&heap->state, WEIR__HEAP_ORPHAN, __ATOMIC_SEQ_CST);
     } while (__atomic_load_n(&heap->remote, __ATOMIC_SEQ_CST) != NULL);
     return any;
@@ -377,6 +376,7 @@ static void *span_alloc(struct weir__heap *heap, size_t size, bool *zero)
     if (slab == NULL)
         return NULL;
     slab->state = WEIR__HEAP_SLAB_SPAN;
+    slab->class = WEIR__HEAP_CLASS_SPAN;
     slab->free = NULL;
     slab->used = 1;
     slab->carved = 1;
@@ -432,6 +432,16 @@ static void *alloc(size_t align, size_t size, bool zero)
 
 void *weir__heap_alloc_slow(size_t size, bool zero)
 {
+    struct weir__heap *heap = weir__heap_mine;
+    if (heap != NULL && size <= WEIR__HEAP_CLASS_MAX_BYTES) {
+        struct weir__heap_slab *slab = heap->classes[weir__heap_class_of(size)].first;
+        if (slab != NULL && slab->state == WEIR__HEAP_SLAB_CURRENT && slab->free != NULL) {
+            struct weir__heap_link *block = slab->free;
+            slab->free = block->next;
+            slab->used++;
+            return zero ? memset(block, 0, size) : block;
+        }
+    }
     return alloc(1, size, zero);
 }
 
@@ -443,12 +453,11 @@ void *weir__heap_alloc_aligned(size_t align, size_t size)
 
 /* --- blocks in use --------------------------------------------------------------------------- */
 
+/* Any thread may ask: what is read does not change while the block is in use. */
 static struct weir__heap_slab *slab_of(struct weir__heap_segment *segment, const void *memory)
 {
     struct weir__heap_slab *slab = weir__heap_slab_at(segment, memory);
-    if (slab->state == WEIR__HEAP_SLAB_TAIL)
-        slab -= slab->back;
-    return slab;
+    return slab - slab->back;
 }
 
 size_t weir__heap_usable(const void *memory)
@@ -470,7 +479,7 @@ void *weir__heap_resize(void *memory, size_t size)
         return size > WEIR__HEAP_SPAN_MAX_BYTES ? weir__heap_large_resize(segment, size) : NULL;
     struct weir__heap_slab *slab = slab_of(segment, memory);
     /* A smaller block is worth the copy if half of this one would be unused. */
-    if (slab->state != WEIR__HEAP_SLAB_SPAN)
+    if (slab->class != WEIR__HEAP_CLASS_SPAN)
         return size <= slab->block_bytes && (size > slab->block_bytes / 2 || slab->class == 0)
                    ? memory
                    : NULL;

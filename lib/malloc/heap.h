@@ -47,6 +47,7 @@
 #define WEIR__HEAP_GRAIN_SHIFT \
     4 /* classes up to 128 bytes, and the direct table, step by 16 bytes */
 #define WEIR__HEAP_CLASSES 72
+#define WEIR__HEAP_CLASS_SPAN WEIR__HEAP_CLASSES /* none: the class field of a span */
 #define WEIR__HEAP_CLASS_MAX_BYTES ((size_t)32 << 10)
 #define WEIR__HEAP_DIRECT_MAX_BYTES ((size_t)2 << 10)
 #define WEIR__HEAP_DIRECT (WEIR__HEAP_DIRECT_MAX_BYTES >> WEIR__HEAP_GRAIN_SHIFT)

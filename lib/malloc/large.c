@@ -21,11 +21,10 @@ static void totals_add(size_t bytes, size_t count)
 
 static void large_release(struct weir__heap_segment *segment)
 {
-    const struct weir_source *source = weir_source_mmap();
     int saved = errno;
     weir__heap_segment_forget(segment);
     totals_add((size_t)0 - segment->map_bytes, (size_t)0 - 1);
-    source->release(source->context, segment->map, segment->map_bytes);
+    weir__heap_unmap(segment->map, segment->map_bytes);
     errno = saved;
 }
 
@@ -135,7 +134,7 @@ static struct weir__heap_segment *large_move(struct weir__heap_segment *segment,
     void *moved = mremap(segment, old_bytes, map_bytes, MREMAP_MAYMOVE | MREMAP_FIXED, place);
     if (moved == MAP_FAILED) {
         weir__heap_segment_note(segment);
-        source->release(source->context, place, map_bytes);
+        weir__heap_unmap(place, map_bytes);
         return NULL;
     }
     weir__heap_segment_note(moved);

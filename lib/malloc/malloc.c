@@ -9,9 +9,9 @@
  * mallopt, mallinfo and mallinfo2, and no other name. How memory is kept is described in heap.h.
  *
  * Results      As glibc's: every block is aligned to 16 bytes; malloc(0) returns a block,
- *              realloc(p, 0) frees p and returns NULL; ENOMEM when there is no memory, or more than PTRDIFF_MAX
- *              bytes are asked for; memalign() rounds an odd alignment up; free() leaves errno
- *              alone.
+ *              realloc(p, 0) frees p and returns NULL; ENOMEM when there is no memory, or more
+ *              than PTRDIFF_MAX bytes are asked for; memalign() rounds an odd alignment up; free()
+ *              leaves errno alone.
  * Foreign      What other allocators handed out is known by its address: free() ignores it,
  *              malloc_usable_size() is 0, realloc() fails with ENOMEM.
  * Threads      Any. A thread's first allocation gets it a heap, its end leaves that to others.

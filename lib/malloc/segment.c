@@ -136,12 +136,19 @@ static struct weir__heap_segment *segment_obtain(void)
     return segment;
 }
 
+void weir__heap_unmap(void *memory, size_t bytes)
+{
+    /* In the middle of others it takes one more mapping, and there may be no more: then the address
+     * space is lost, and the memory is not. */
+    if (munmap(memory, bytes) != 0)
+        (void)madvise(memory, bytes, MADV_DONTNEED);
+}
+
 static void segment_release(struct weir__heap_segment *segment)
 {
-    const struct weir_source *source = weir_source_mmap();
     int saved = errno;
     weir__heap_segment_forget(segment);
-    source->release(source->context, segment, WEIR__HEAP_SEGMENT_BYTES);
+    weir__heap_unmap(segment, WEIR__HEAP_SEGMENT_BYTES);
     __atomic_fetch_sub(&weir__heap_segment_totals.segment_bytes, WEIR__HEAP_SEGMENT_BYTES,
                        __ATOMIC_RELAXED);
     errno = saved;
@@ -257,7 +264,7 @@ static void slices_unuse(struct weir__heap *heap, struct weir__heap_segment *seg
     rebin(heap, segment);
     if (segment->free == ALL_SLICES && ++heap->empty_segments > 1)
         segment_drop(heap, segment);
-    weir__heap_segments_purge_some(heap, 32 + heap->used_slices / 8);
+    weir__heap_segments_purge_some(heap, 64 + heap->used_slices / 8);
 }
 
 /* Freeing a block in a tail comes to weir__heap_settle(), because of `used`. */

@@ -66,6 +66,9 @@ void *weir__heap_large_resize(struct weir__heap_segment *segment, size_t size);
 /* Give back mappings that are kept for reuse. Returns whether there were any. */
 bool weir__heap_large_flush(void);
 
+/* Give back what the source handed out. Unlike the source's release() it may fail, silently. */
+void weir__heap_unmap(void *memory, size_t bytes);
+
 /* Note, or forget, that there is a segment. */
 void weir__heap_segment_note(const struct weir__heap_segment *segment);
 void weir__heap_segment_forget(const struct weir__heap_segment *segment);
