@@ -19,7 +19,7 @@ CODEC_PEERS = {
     "codec/unpack": {"weir", "msgpack-c", "msgpack-c-zone", "memcpy"},
 }
 
-ALLOCATORS = {"glibc", "mimalloc", "jemalloc", "tcmalloc"}
+ALLOCATORS = {"glibc", "mimalloc", "jemalloc", "tcmalloc", "weir-malloc"}
 MEM_PEERS = {
     "mem/arena": {"weir", "bump", "bump-unchecked"} | ALLOCATORS,
     "mem/pair": {"weir"} | ALLOCATORS,
@@ -201,7 +201,10 @@ def test_mem(bench):
             else:
                 expect(entry["reason"], entry)
                 missing.add(entry["name"])
-    expect(missing <= {"mimalloc", "jemalloc", "tcmalloc"}, missing, "are left out")
+    optional = {"mimalloc", "jemalloc", "tcmalloc"}
+    if not os.environ.get("WEIR_MALLOC"):
+        optional.add("weir-malloc")
+    expect(missing <= optional, missing, "are left out")
 
 
 TESTS = [test_list, test_list_filtered, test_help, test_unknown_filter, test_bad_numbers,

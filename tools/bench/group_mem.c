@@ -46,7 +46,7 @@
 typedef void *(*alloc_function)(size_t size);
 typedef void (*release_function)(void *memory);
 
-enum { GLIBC, MIMALLOC, JEMALLOC, TCMALLOC, PEER_COUNT };
+enum { GLIBC, MIMALLOC, JEMALLOC, TCMALLOC, WEIR_MALLOC, PEER_COUNT };
 
 /* A general allocator. */
 struct peer {
@@ -563,6 +563,10 @@ PEER(jemalloc, JEMALLOC)
 PEER(tcmalloc, TCMALLOC)
 #endif
 
+#ifdef BENCH_WEIR_MALLOC
+PEER(weir_malloc, WEIR_MALLOC)
+#endif
+
 /* --- where a pointer leads ------------------------------------------------------------------- */
 
 #if defined(HAVE_MIMALLOC) || defined(HAVE_JEMALLOC) || defined(HAVE_TCMALLOC)
@@ -612,6 +616,24 @@ static int find_peer(struct peer *peer, const char *name, void *inside, const ch
 
 #endif
 
+/* libweir-malloc.so, which is not preloaded here: nobody else's malloc is to be it. */
+#ifdef BENCH_WEIR_MALLOC
+static int find_weir_malloc(struct peer *peer)
+{
+    void *library = dlopen(BENCH_WEIR_MALLOC, RTLD_NOW | RTLD_LOCAL);
+    void *alloc = library != NULL ? dlsym(library, "malloc") : NULL;
+    void *release = library != NULL ? dlsym(library, "free") : NULL;
+
+    if (alloc == NULL || release == NULL || alloc == dlsym(RTLD_DEFAULT, "malloc")) {
+        bench_complain("%s: no malloc of its own", BENCH_WEIR_MALLOC);
+        return -ENOENT;
+    }
+    memcpy(&peer->alloc, &alloc, sizeof alloc);
+    memcpy(&peer->release, &release, sizeof release);
+    return 0;
+}
+#endif
+
 static int find_peers(struct mem *mem)
 {
     int rc = 0;
@@ -633,6 +655,10 @@ static int find_peers(struct mem *mem)
     if (rc == 0)
         rc = find_peer(&mem->peers[TCMALLOC], "tcmalloc", ADDRESS_OF(tc_malloc), "tc_malloc",
                        "tc_free");
+#endif
+#ifdef BENCH_WEIR_MALLOC
+    if (rc == 0)
+        rc = find_weir_malloc(&mem->peers[WEIR_MALLOC]);
 #endif
     return rc;
 }
@@ -830,12 +856,25 @@ static int setup(void **ret)
         .name = "tcmalloc", .missing = PEERS_MISSING \
     }
 #endif
+#if defined(BENCH_WEIR_MALLOC)
+#define WEIR_MALLOC_ENTRY(function)                                                         \
+    {                                                                                       \
+        .name = "weir-malloc", .note = "malloc and free of libweir-malloc.so, opened here", \
+        .run = (function)                                                                   \
+    }
+#else
+#define WEIR_MALLOC_ENTRY(function)                                        \
+    {                                                                      \
+        .name = "weir-malloc", .missing = "no libweir-malloc.so was built" \
+    }
+#endif
 #define PEERS_MISSING "configure did not find it, or the build has a sanitizer"
 
 #define GENERAL(case_name)                                                                         \
     {.name = "glibc", .note = "malloc and free of the C library", .run = run_##case_name##_glibc}, \
         MIMALLOC_ENTRY(run_##case_name##_mimalloc), JEMALLOC_ENTRY(run_##case_name##_jemalloc),    \
-        TCMALLOC_ENTRY(run_##case_name##_tcmalloc)
+        TCMALLOC_ENTRY(run_##case_name##_tcmalloc),                                                \
+        WEIR_MALLOC_ENTRY(run_##case_name##_weir_malloc)
 
 static const struct bench_contender arena_contenders[] = {
     {.name = "weir",
