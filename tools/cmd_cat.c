@@ -53,43 +53,6 @@ static int help(void)
     return report_stdout("weir cat");
 }
 
-/* Returns -1 to go on, or an exit status. */
-static int parse_options(int argc, char **argv, struct weir_limits *limits)
-{
-    static const struct option options[] = {
-        {"depth", required_argument, NULL, 'd'},
-        {"max-value", required_argument, NULL, 'b'},
-        {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'V'},
-        {NULL, 0, NULL, 0},
-    };
-    uint64_t depth = 0;
-    int option;
-
-    while ((option = getopt_long(argc, argv, "d:hV", options, NULL)) != -1) {
-        bool valid = true;
-        switch (option) {
-        case 'd':
-            valid = options_number(argv[0], "depth", optarg, false, 1, WEIR_DEPTH_MAX, &depth);
-            break;
-        case 'b':
-            valid = options_number(argv[0], "max-value", optarg, true, 1, VALUES_BYTES_MAX,
-                                   &limits->bytes);
-            break;
-        case 'h':
-            return help();
-        case 'V':
-            return report_version();
-        default:
-            return report_hint(argv[0]);
-        }
-        if (!valid)
-            return EX_USAGE;
-    }
-    limits->depth = (uint32_t)depth;
-    return -1;
-}
-
 /* One line. Returns 0 or an error; of writing it out, also as output_error. */
 static int show(struct cat *cat, struct weir_view value)
 {
@@ -146,7 +109,7 @@ int weir_cmd_cat(int argc, char **argv)
     struct cat cat = {.command = argv[0]};
     struct weir_pool *pool;
 
-    int status = parse_options(argc, argv, &cat.limits);
+    int status = options_limits(argc, argv, help, VALUES_BYTES_MAX, &cat.limits);
     if (status >= 0)
         return status;
     int rc = weir_pool_create(NULL, &pool);

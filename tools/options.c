@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "options.h"
 
+#include <getopt.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -46,4 +47,41 @@ bool options_number(const char *command, const char *option, const char *text, b
     report_usage(command, "--%s needs a number of %" PRIu64 "..%" PRIu64 "%s, not '%s'", option,
                  min, max, is_bytes ? " bytes (K, M and G may follow it)" : "", text);
     return false;
+}
+
+int options_limits(int argc, char **argv, int (*help)(void), uint64_t bytes_max,
+                   struct weir_limits *limits)
+{
+    static const struct option options[] = {
+        {"depth", required_argument, NULL, 'd'},
+        {"max-value", required_argument, NULL, 'b'},
+        {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'V'},
+        {NULL, 0, NULL, 0},
+    };
+    uint64_t depth = 0;
+    int option;
+
+    while ((option = getopt_long(argc, argv, "d:hV", options, NULL)) != -1) {
+        bool valid = true;
+        switch (option) {
+        case 'd':
+            valid = options_number(argv[0], "depth", optarg, false, 1, WEIR_DEPTH_MAX, &depth);
+            break;
+        case 'b':
+            valid =
+                options_number(argv[0], "max-value", optarg, true, 1, bytes_max, &limits->bytes);
+            break;
+        case 'h':
+            return help();
+        case 'V':
+            return report_version();
+        default:
+            return report_hint(argv[0]);
+        }
+        if (!valid)
+            return EX_USAGE;
+    }
+    limits->depth = (uint32_t)depth;
+    return -1;
 }

@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <weir/unpack.h>
+
 /*
  * Read the value of an option: a decimal number, with @is_bytes also followed by K, M or G (1024,
  * 1024^2, 1024^3), within @min and @max. Returns true; false: @ret untouched, and stderr has been
@@ -13,5 +15,12 @@
  */
 bool options_number(const char *command, const char *option, const char *text, bool is_bytes,
                     uint64_t min, uint64_t max, uint64_t *ret);
+
+/*
+ * The options of a command that has no others than --depth, --max-value (at most @bytes_max),
+ * --help, which calls @help, and --version. Returns -1 to go on with @limits, or an exit status.
+ */
+int options_limits(int argc, char **argv, int (*help)(void), uint64_t bytes_max,
+                   struct weir_limits *limits);
 
 #endif
