@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include <weir/pool_pack.h>
+
 struct row {
     const char *section;
     const char *name;
@@ -15,17 +17,8 @@ struct row {
         section, name, offsetof(struct service_stats, field) \
     }
 
-/* Rows of one section stand together. */
+/* All but the pool's, which the library has names for. Rows of one section stand together. */
 static const struct row rows[] = {
-    ROW("pool", "blocks_in_use", pool.total.blocks_in_use),
-    ROW("pool", "bytes_in_use", pool.total.bytes_in_use),
-    ROW("pool", "bytes_in_use_peak", pool.bytes_in_use_peak),
-    ROW("pool", "bytes_held", pool.bytes_held),
-    ROW("pool", "bytes_held_peak", pool.bytes_held_peak),
-    ROW("pool", "allocations", pool.total.allocations),
-    ROW("pool", "hits", pool.total.hits),
-    ROW("pool", "misses", pool.total.misses),
-    ROW("pool", "source_calls", pool.source_calls),
     ROW("buffers", "bytes_copied", bytes_copied),
     ROW("buffers", "bytes_copied_by_connections", connections.bytes_copied),
     ROW("buffers", "bytes_copied_by_log", log.bytes_copied),
@@ -76,10 +69,12 @@ static size_t section_end(size_t first)
 
 void service_stats_pack(const struct service_stats *stats, struct weir_packer *packer)
 {
-    size_t sections = 0;
+    size_t sections = 1;
     for (size_t i = 0; i < ROW_COUNT; i = section_end(i))
         sections++;
     weir_pack_map(packer, sections);
+    weir_pack_text(packer, "pool");
+    weir_pool_pack_stats(packer, &stats->pool);
     for (size_t first = 0; first < ROW_COUNT; first = section_end(first)) {
         size_t end = section_end(first);
         weir_pack_text(packer, rows[first].section);
