@@ -301,13 +301,24 @@ def test_progress(weir):
 
 
 def test_stat(weir):
-    """weir stat prints the counters as one line of JSON"""
+    """weir stat prints the counters as one line of JSON, or as tables"""
     with Server(weir) as server:
         text = weir.good("stat", server.addresses[0]).decode()
         equal(text.count("\n"), 1)
         stat = json.loads(text)
         equal(list(stat), ["pool", "buffers", "ring", "log", "connections"])
         equal(stat["connections"]["open"], 1)
+        pool = stat["pool"]
+        parts = [*pool["classes"], pool["large"]]
+        for name in pool["large"]:
+            equal(sum(part[name] for part in parts), pool[name], name)
+        expect(sum(part["allocations"] for part in parts) > 0)
+        lines = weir.good("stat", "--table", server.addresses[0]).decode().splitlines()
+        equal([line for line in lines if not line.startswith(" ")], list(stat))
+        rows = {line.split()[0]: line.split()[1:] for line in lines if line.startswith(" ")}
+        equal(rows["block_bytes"], [name for name in pool["classes"][0] if name != "block_bytes"])
+        for one in pool["classes"]:
+            equal(len(rows[str(one["block_bytes"])]), len(one) - 1)
         with open("/dev/full", "wb") as full:
             done = weir.run("stat", server.addresses[0], stdout=full)
         equal(done.returncode, 74, done.stderr)
@@ -316,6 +327,11 @@ def test_stat(weir):
                  "directory\n", "stat", f"unix:{directory}/none")
         with Fake(directory, lambda m: pack([1, m[1], "no", None])) as fake:
             weir.bad(1, f"weir stat: {fake.address}: no\n", "stat", fake.address)
+    with scratch() as directory, Fake(directory, lambda m: pack([1, m[1], None, [1]])) as fake:
+        equal(weir.good("stat", fake.address), b"[1]\n")
+    with scratch() as directory, Fake(directory, lambda m: pack([1, m[1], None, [1]])) as fake:
+        weir.bad(1, f"weir stat: {fake.address}: the answer is no map of counters\n", "stat",
+                 "--table", fake.address)
     with scratch() as directory, Fake(directory, lambda _: None) as fake:
         done = weir.run("stat", fake.address)
         equal(done.returncode, 69, done.stderr)

@@ -18,6 +18,7 @@
 #include "../tools/json_write.h"
 #include "../tools/number.h"
 #include "../tools/rfc3339.h"
+#include "../tools/stat_table.h"
 #include "../tools/utf8.h"
 
 /* --- base64 ---------------------------------------------------------------------------------- */
@@ -424,6 +425,91 @@ static void memory_may_fail_anywhere(void **state)
     free(writer);
 }
 
+/* --- tables ---------------------------------------------------------------------------------- */
+
+/* Print a value and compare; NULL: it is refused, and nothing is printed. */
+static void table_is(const char *bytes, size_t size, const char *want)
+{
+    char *text = NULL;
+    size_t length = 0;
+    FILE *out = open_memstream(&text, &length);
+    assert_non_null(out);
+    int rc = stat_table_print(weir_view_of(bytes, size), out);
+    assert_int_equal(fclose(out), 0);
+    assert_int_equal(rc, want != NULL ? 0 : -EBADMSG);
+    assert_string_equal(text, want != NULL ? want : "");
+    free(text);
+}
+
+#define TABLE_IS(bytes, want) table_is(bytes, sizeof(bytes) - 1, want)
+
+static const char counters[] = "\x82"
+                               "\xa4pool\x84\xa6in_use\x02\xa4held\xcd\x20\x00"
+                               "\xa7"
+                               "classes\x92"
+                               "\x83\xa5"
+                               "bytes\x40\xa6in_use\x02\xa4peak\xcd\x01\x2c"
+                               "\x82\xa6in_use\x00\xa4peak\x01"
+                               "\xa5large\x81\xa6in_use\xcf\xff\xff\xff\xff\xff\xff\xff\xff"
+                               "\xa4ring\x82\xa6"
+                               "enters\x07\xa1x\xc0";
+
+static void counters_are_lines_and_rows(void **state)
+{
+    (void)state;
+    TABLE_IS(counters,
+             "pool\n"
+             "  held  8192\n"
+             "  bytes                in_use  peak\n"
+             "  64                        2   300\n"
+             "  0                         0     1\n"
+             "  large  18446744073709551615     -\n"
+             "  total                     2     -\n"
+             "ring\n"
+             "  enters  7\n"
+             "  x       -\n");
+    TABLE_IS("\x80", "");
+    TABLE_IS("\x81\xa1"
+             "a\x80",
+             "a\n");
+    TABLE_IS("\x81\xa1"
+             "a\x81\xa1r\x93\x80\x01\x80",
+             "a\n       \n  -    \n  -    \n  total\n");
+    /* Names come from the other side. */
+    TABLE_IS("\x81\xa5"
+             "a\x1b\n\xc3\xbc\x81\x01\x05",
+             "a????\n  ?  5\n");
+    TABLE_IS("\x81\xd9\x29"
+             "0123456789012345678901234567890123456789X\x80",
+             "0123456789012345678901234567890123456789\n");
+}
+
+static void what_is_no_map_of_maps_has_no_table(void **state)
+{
+    (void)state;
+    for (size_t size = 0; size < sizeof counters - 1; size++)
+        table_is(counters, size, NULL);
+    TABLE_IS("\x80\x80", NULL);
+    TABLE_IS("\x90", NULL);
+    TABLE_IS("\x81\xa1"
+             "a\x01",
+             NULL);
+    TABLE_IS("\x82\xa1"
+             "a\x80\xa1"
+             "b\x90",
+             NULL);
+    TABLE_IS("\xc1", NULL);
+}
+
+static void a_table_that_cannot_be_written_says_why(void **state)
+{
+    FILE *out = fopen("/dev/full", "w");
+    (void)state;
+    assert_non_null(out);
+    assert_int_equal(stat_table_print(weir_view_of(counters, sizeof counters - 1), out), -ENOSPC);
+    fclose(out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -438,6 +524,9 @@ int main(void)
         cmocka_unit_test(json_cut_anywhere),
         cmocka_unit_test(faults_are_where_they_are),
         cmocka_unit_test(memory_may_fail_anywhere),
+        cmocka_unit_test(counters_are_lines_and_rows),
+        cmocka_unit_test(what_is_no_map_of_maps_has_no_table),
+        cmocka_unit_test(a_table_that_cannot_be_written_says_why),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* weir stat: the counters of a service as JSON. */
+/* weir stat: the counters of a service, as JSON or as tables. */
 #include "weir.h"
 
 #include <errno.h>
@@ -15,6 +15,7 @@
 #include "json_line.h"
 #include "options.h"
 #include "report.h"
+#include "stat_table.h"
 
 #define TIMEOUT_SECONDS 5
 #define TIMEOUT_SECONDS_MAX 86400
@@ -26,6 +27,7 @@ static const char usage[] =
     "Usage: weir stat [OPTION]... ADDR\n"
     "Show the counters of the service at ADDR, " ADDRESS_FORMS ", as one line of JSON.\n"
     "\n"
+    "      --table            as tables for people; the pool's classes are rows\n"
     "      --timeout SECONDS  for connecting, and for the answer (default 5)\n"
     "  -h, --help             show this text\n"
     "  -V, --version          show the version\n"
@@ -37,9 +39,17 @@ struct call {
     struct weir_conn conn;
     struct weir_op timer;
     int status;
+    bool table;
     bool answered;
     bool closed;
 };
+
+static int print(const struct call *call, struct weir_view counters)
+{
+    if (call->table)
+        return stat_table_print(counters, stdout);
+    return json_line_print(counters, call->client.pool, stdout);
+}
 
 static void on_message(struct weir_conn *conn, const struct weir_slice *message)
 {
@@ -57,7 +67,9 @@ static void on_message(struct weir_conn *conn, const struct weir_slice *message)
         report_error(command, "%s: %s", call->client.address, text);
         call->status = REPORT_BAD_DATA;
     } else {
-        rc = json_line_print(response.result, call->client.pool, stdout);
+        rc = print(call, response.result);
+        if (rc == -EBADMSG)
+            report_error(command, "%s: the answer is no map of counters", call->client.address);
         if (rc != 0)
             call->status = rc == -EBADMSG ? REPORT_BAD_DATA : report_output_error(command, rc);
     }
@@ -112,6 +124,7 @@ static int run(struct call *call, int fd, uint64_t timeout_seconds)
 int weir_cmd_stat(int argc, char **argv)
 {
     static const struct option options[] = {
+        {"table", no_argument, NULL, 'T'},
         {"timeout", required_argument, NULL, 't'},
         {"help", no_argument, NULL, 'h'},
         {"version", no_argument, NULL, 'V'},
@@ -119,10 +132,14 @@ int weir_cmd_stat(int argc, char **argv)
     };
     struct call call;
     uint64_t timeout_seconds = TIMEOUT_SECONDS;
+    bool table = false;
     int option;
     int fd;
     while ((option = getopt_long(argc, argv, "hV", options, NULL)) != -1) {
         switch (option) {
+        case 'T':
+            table = true;
+            break;
         case 't':
             if (!options_number(command, "timeout", optarg, false, 1, TIMEOUT_SECONDS_MAX,
                                 &timeout_seconds))
@@ -140,6 +157,7 @@ int weir_cmd_stat(int argc, char **argv)
     if (optind + 1 != argc)
         return report_usage(command, "one address is expected");
     memset(&call, 0, sizeof call);
+    call.table = table;
     int status = client_open(&call.client, command, argv[optind], timeout_seconds, &fd);
     if (status == EX_OK)
         status = run(&call, fd, timeout_seconds);
