@@ -310,6 +310,13 @@ int weir_buf_append_slice(struct weir_buf *buf, const struct weir_slice *slice)
     return link_slice(buf, slice);
 }
 
+int weir_buf_keep(struct weir_buf *buf, const struct weir_slice *slice)
+{
+    assert(buf->message == NULL);
+    return weir_slice_is_small(slice) ? weir_buf_append(buf, slice->view)
+                                      : weir_buf_append_slice(buf, slice);
+}
+
 int weir_buf_begin(struct weir_buf *buf, size_t hint_bytes)
 {
     assert(buf->message == NULL);

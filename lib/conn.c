@@ -150,15 +150,6 @@ static void pump(struct weir_conn *conn)
         tell_ended(conn);
 }
 
-/* Keep what was received while paused. What is small against its block is copied, or a few bytes
- * kept for long would pin all of it. */
-static int keep(struct weir_conn *conn, const struct weir_slice *bytes)
-{
-    if (bytes->view.size < bytes->block->size / 4)
-        return weir_buf_append(&conn->backlog, bytes->view);
-    return weir_buf_append_slice(&conn->backlog, bytes);
-}
-
 static void receive_bytes(struct weir_conn *conn, const struct weir_slice *bytes)
 {
     int rc;
@@ -174,7 +165,7 @@ static void receive_bytes(struct weir_conn *conn, const struct weir_slice *bytes
         if (rc != -EBUSY)
             return;
     }
-    rc = keep(conn, bytes);
+    rc = weir_buf_keep(&conn->backlog, bytes);
     if (rc != 0)
         fail(conn, rc, weir_stream_offset(&conn->stream), "no memory to keep what is received");
     else if (weir_buf_size(&conn->backlog) > BACKLOG_BYTES)

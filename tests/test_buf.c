@@ -518,6 +518,44 @@ static void slices_are_linked_or_copied_by_their_size(void **state)
     end(&f);
 }
 
+/* 1024 of 4096 bytes are linked, one less is copied; link_min_bytes still counts. */
+static void what_is_kept_is_copied_where_it_is_small_against_its_block(void **state)
+{
+    struct weir_buf_options options = {.link_min_bytes = 1};
+    static const uint8_t literal[2];
+    const struct weir_slice nobodys = {{literal, sizeof literal}, NULL};
+    struct weir_slice part;
+    struct fixture f;
+
+    (void)state;
+    begin(&f, &options);
+    struct weir_slice whole = make_slice(f.pool, 4096, 1);
+    assert_int_equal(whole.block->size, 4096);
+    assert_int_equal(weir_slice_sub(&whole, 7, 1024, &part), 0);
+    assert_false(weir_slice_is_small(&part));
+    assert_int_equal(weir_buf_keep(&f.buf, &part), 0);
+    assert_int_equal(weir_buf_bytes_copied(&f.buf), 0);
+    part.view.size--;
+    assert_true(weir_slice_is_small(&part));
+    assert_int_equal(weir_buf_keep(&f.buf, &part), 0);
+    assert_int_equal(weir_buf_bytes_copied(&f.buf), 1023);
+    assert_false(weir_slice_is_small(&nobodys));
+    assert_int_equal(weir_buf_keep(&f.buf, &nobodys), 0);
+    assert_int_equal(weir_buf_bytes_copied(&f.buf), 1023);
+    assert_int_equal(weir_buf_size(&f.buf), 1024 + 1023 + 2);
+    weir_slice_drop(&part);
+    weir_slice_drop(&whole);
+    end(&f);
+
+    options.link_min_bytes = 4097;
+    begin(&f, &options);
+    struct weir_slice other = make_slice(f.pool, 4096, 2);
+    assert_int_equal(weir_buf_keep(&f.buf, &other), 0);
+    assert_int_equal(weir_buf_bytes_copied(&f.buf), 4096);
+    weir_slice_drop(&other);
+    end(&f);
+}
+
 static void linked_bytes_of_nobody_are_not_held(void **state)
 {
     static const uint8_t literal[2000];
@@ -1071,6 +1109,7 @@ int main(void)
         cmocka_unit_test(a_cancelled_message_leaves_the_buffer_as_before),
         cmocka_unit_test(the_limit_within_a_message_is_exact),
         cmocka_unit_test(slices_are_linked_or_copied_by_their_size),
+        cmocka_unit_test(what_is_kept_is_copied_where_it_is_small_against_its_block),
         cmocka_unit_test(linked_bytes_of_nobody_are_not_held),
         cmocka_unit_test(pieces_that_touch_are_one_iovec),
         cmocka_unit_test(an_export_from_every_offset_equals_the_bytes),

@@ -10,9 +10,6 @@
 
 #define READ_TRIES_MAX 8
 
-/* An answer is linked if it is at least one in so many bytes of the block that it lies in. */
-#define LINK_PART 4
-
 /* Requests that may wait for the disk, beside the bytes that may. */
 #define WAITING_REQUESTS_MAX 65536
 
@@ -39,24 +36,14 @@ static void answer_end(struct service_peer *peer, struct weir_packer *p)
         weir_conn_flush(&peer->conn);
 }
 
-/*
- * Append bytes of a block. They are linked, unless they are a small part of it: a peer that does
- * not take its answers would keep all of the block for them.
- */
-static int append_part(struct weir_buf *out, const struct weir_slice *slice)
-{
-    if (slice->view.size < slice->block->size / LINK_PART)
-        return weir_buf_append(out, slice->view);
-    return weir_buf_append_slice(out, slice);
-}
-
-/* Answer with what was begun and, behind it, the bytes of @slice. */
+/* Answer with what was begun and, behind it, the bytes of @slice: a peer that does not take its
+ * answers must not keep all of a block for a small part of it. */
 static void answer_end_with(struct service_peer *peer, struct weir_packer *p,
                             const struct weir_slice *slice)
 {
     int rc = weir_pack_end(p, NULL);
     if (rc == 0)
-        rc = append_part(weir_conn_out(&peer->conn), slice);
+        rc = weir_buf_keep(weir_conn_out(&peer->conn), slice);
     if (rc != 0)
         answer_lost(peer, rc);
     else

@@ -136,6 +136,12 @@ WEIR_API int weir_buf_append(struct weir_buf *buf, struct weir_view bytes);
 WEIR_API int weir_buf_append_slice(struct weir_buf *buf, const struct weir_slice *slice);
 
 /**
+ * Append bytes that may stay in the buffer for long: as weir_buf_append_slice(), but copied also
+ * where they are small against the block that they would pin, see weir_slice_is_small().
+ */
+WEIR_API int weir_buf_keep(struct weir_buf *buf, const struct weir_slice *slice);
+
+/**
  * Begin a message: everything appended until weir_buf_end() is contiguous.
  *
  * @hint_bytes  expected size, 0 if unknown; a message within its hint is never moved

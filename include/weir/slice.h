@@ -20,6 +20,8 @@
 #ifndef WEIR_SLICE_H
 #define WEIR_SLICE_H
 
+#include <stdbool.h>
+
 #include <weir/pool.h>
 #include <weir/view.h>
 
@@ -60,6 +62,19 @@ WEIR_INLINE void weir_slice_drop(struct weir_slice *slice);
  * this less its view's size.
  */
 WEIR_INLINE size_t weir_slice_pinned_bytes(const struct weir_slice *slice);
+
+/** A slice that views less than one in so many of the bytes that it pins is small. */
+#define WEIR_SLICE_SMALL_PART 4
+
+/**
+ * Whether the slice is small against the block that it pins: the one rule for what is to be kept.
+ *
+ * Bytes that may be held for long, because a peer does not read or a consumer has paused, are
+ * linked if this is false, and otherwise copied: so what is kept is never more than
+ * WEIR_SLICE_SMALL_PART times what is viewed. weir_buf_keep() does just that; weir_slice_compact()
+ * is for a slice that stays a slice. Never true of a slice that nobody owns.
+ */
+WEIR_INLINE bool weir_slice_is_small(const struct weir_slice *slice);
 
 /**
  * Move a small slice out of a large block: copy its bytes into a block of their own and drop the
@@ -114,6 +129,11 @@ WEIR_INLINE void weir_slice_drop(struct weir_slice *slice)
 WEIR_INLINE size_t weir_slice_pinned_bytes(const struct weir_slice *slice)
 {
     return slice->block != NULL ? slice->block->size : 0;
+}
+
+WEIR_INLINE bool weir_slice_is_small(const struct weir_slice *slice)
+{
+    return slice->view.size < weir_slice_pinned_bytes(slice) / WEIR_SLICE_SMALL_PART;
 }
 
 WEIR_END_DECLS
