@@ -21,12 +21,12 @@ int weir_file_open(const char *path, int flags, mode_t mode, int *ret)
 }
 
 int weir_file_read(struct weir_ring *ring, struct weir_op *op, int fd, struct weir_block *block,
-                   size_t size_bytes, uint64_t offset)
+                   size_t block_offset, size_t size_bytes, uint64_t offset)
 {
-    assert(size_bytes <= block->size);
+    assert(block_offset <= block->size && size_bytes <= block->size - block_offset);
     weir__op_set(op, WEIR_OP_READ, fd);
     op->block = block;
-    op->args.io.data = block->data;
+    op->args.io.data = block->data + block_offset;
     op->args.io.size = size_bytes;
     op->args.io.offset = offset;
     return weir__ring_start(ring, op);

@@ -48,7 +48,7 @@ static int do_read(struct place *place, struct weir_block *block, size_t size, u
 {
     io_call_init(&place->call);
     assert_int_equal(
-        weir_file_read(place->io.ring, &place->call.op, place->fd, block, size, offset), 0);
+        weir_file_read(place->io.ring, &place->call.op, place->fd, block, 0, size, offset), 0);
     return io_call_wait(&place->io, &place->call);
 }
 
@@ -144,6 +144,35 @@ static void appending_writes_at_the_end_whatever_the_offset(void **state)
     assert_int_equal(do_write(&place, &b, WEIR_FILE_POSITION), 2);
     assert_int_equal(do_write(&place, &c, 0), 2);
     expect(&place, "aabbcc");
+    place_close(&place);
+}
+
+static void reads_go_behind_one_another_in_a_block(void **state)
+{
+    struct place place;
+    struct weir_block *block;
+    struct weir_slice bytes = text("abcdef");
+
+    (void)state;
+    place_open(&place, O_RDWR);
+    assert_int_equal(do_write(&place, &bytes, 0), 6);
+    assert_int_equal(weir_pool_alloc(place.io.pool, 64, &block), 0);
+    memset(block->data, '.', 64);
+    for (size_t at = 0; at < 3; at++) {
+        io_call_init(&place.call);
+        assert_int_equal(weir_file_read(place.io.ring,
+                                        &place.call.op,
+                                        place.fd,
+                                        block,
+                                        block->size - 2 * (at + 1),
+                                        2,
+                                        4 - 2 * at),
+                         0);
+        assert_int_equal(io_call_wait(&place.io, &place.call), 2);
+    }
+    assert_memory_equal(block->data + block->size - 6, "abcdef", 6);
+    assert_int_equal(block->data[block->size - 7], '.');
+    weir_block_drop(block);
     place_close(&place);
 }
 
@@ -394,6 +423,7 @@ int main(void)
         IO_TEST(a_directory_can_be_opened_and_synced_but_not_read),
         IO_TEST(writes_go_to_their_offsets),
         IO_TEST(appending_writes_at_the_end_whatever_the_offset),
+        IO_TEST(reads_go_behind_one_another_in_a_block),
         IO_TEST(reads_are_short_at_the_end),
         IO_TEST(vectors_are_written_in_order),
         IO_TEST(blocks_are_aligned_for_direct_io),

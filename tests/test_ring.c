@@ -411,7 +411,7 @@ static void grind(struct weir_op *op)
     struct grinder *grinder = op->user;
     if (op->ring == NULL || *grinder->stop)
         return;
-    weir_file_read(grinder->ring, op, grinder->fd, grinder->block, 64, 0);
+    weir_file_read(grinder->ring, op, grinder->fd, grinder->block, 0, 64, 0);
 }
 
 static void stop_task(struct weir_task *task)
@@ -438,7 +438,7 @@ static void a_turn_ends_though_done_functions_start_ever_more(void **state)
         struct grinder grinder = {.ring = io.ring, .block = block, .fd = fd, .stop = &stop};
         grinders[i] = grinder;
         weir_op_init(&grinders[i].op, grind, &grinders[i]);
-        assert_int_equal(weir_file_read(io.ring, &grinders[i].op, fd, block, 64, 0), 0);
+        assert_int_equal(weir_file_read(io.ring, &grinders[i].op, fd, block, 0, 64, 0), 0);
     }
     for (unsigned i = 0; i < 10; i++)
         assert_true(io_turn(&io) > 0);
@@ -683,8 +683,8 @@ static void destroying_ends_requests_of_every_kind(void **state)
     assert_int_equal(weir_sock_accept(ring, &calls[1].op, listener), 0);
     assert_int_equal(weir_ring_timeout(ring, &calls[2].op, INT64_MAX), 0);
     assert_int_equal(weir_sock_connect(ring, &calls[3].op, connecting, &nowhere), 0);
-    assert_int_equal(weir_file_read(ring, &calls[4].op, pipes[0], block, 4096, WEIR_FILE_POSITION),
-                     0);
+    assert_int_equal(
+        weir_file_read(ring, &calls[4].op, pipes[0], block, 0, 4096, WEIR_FILE_POSITION), 0);
     assert_int_equal(weir_sock_send(ring, &calls[5].op, blocked[0], &slice), 0);
     /* In another direction: a second send on the same socket would be a misuse. */
     io_stuff(blocked[1]);
@@ -741,7 +741,7 @@ static void start_all_again(struct weir_op *op)
     assert_int_equal(weir_sock_connect(ring, op, s->fds[0], &addr), -ECANCELED);
     assert_int_equal(weir_sock_send(ring, op, s->fds[0], &s->slice), -ECANCELED);
     assert_int_equal(weir_sock_sendv(ring, op, s->fds[0], &iov, blocks, 1), -ECANCELED);
-    assert_int_equal(weir_file_read(ring, op, s->fds[0], s->slice.block, 1, 0), -ECANCELED);
+    assert_int_equal(weir_file_read(ring, op, s->fds[0], s->slice.block, 0, 1, 0), -ECANCELED);
     assert_int_equal(weir_file_write(ring, op, s->fds[0], &s->slice, 0), -ECANCELED);
     assert_int_equal(weir_file_writev(ring, op, s->fds[0], &iov, blocks, 1, 0), -ECANCELED);
     assert_int_equal(weir_file_sync(ring, op, s->fds[0], false), -ECANCELED);

@@ -245,7 +245,7 @@ static int parse_options(int argc, char **argv, struct config *config, bool *ret
 static int signal_wait(struct server *server)
 {
     return weir_file_read(server->ring, &server->signal_op, server->signal_fd, server->signal_block,
-                          sizeof(struct signalfd_siginfo), WEIR_FILE_POSITION);
+                          0, sizeof(struct signalfd_siginfo), WEIR_FILE_POSITION);
 }
 
 static void on_signal(struct weir_op *op)

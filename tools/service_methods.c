@@ -269,7 +269,7 @@ static void on_read(struct weir_op *op)
         return;
     }
     if (found == 0 && again && ++read->tries < READ_TRIES_MAX &&
-        weir_file_read(peer->service->ring, op, peer->service->log->fd, read->block,
+        weir_file_read(peer->service->ring, op, peer->service->log->fd, read->block, 0,
                        read->range.size, read->range.offset) == 0)
         return;
     if (op->result < 0) {
@@ -332,8 +332,8 @@ static void do_read(const struct service_call *call)
     read->id = call->rpc.id;
     read->tries = 0;
     weir_op_init(&read->op, on_read, peer);
-    rc = weir_file_read(service->ring, &read->op, service->log->fd, read->block, read->range.size,
-                        read->range.offset);
+    rc = weir_file_read(service->ring, &read->op, service->log->fd, read->block, 0,
+                        read->range.size, read->range.offset);
     if (rc != 0) {
         weir_block_drop(read->block);
         read->block = NULL;

@@ -46,13 +46,17 @@ WEIR_BEGIN_DECLS
 WEIR_API int weir_file_open(const char *path, int flags, mode_t mode, int *ret);
 
 /**
- * Read up to @size_bytes to the start of @block (asserted to fit).
+ * Read up to @size_bytes into @block.
  *
- * @block    held by the ring until the read is over
- * Result    bytes read, 0 at the end of the file; it may be less than asked for.
+ * @block        held by the ring until the read is over
+ * @block_offset where in the block, so that short reads can share one
+ * @size_bytes   must fit behind that (asserted)
+ * @offset       in the file, or WEIR_FILE_POSITION
+ * Result        bytes read, 0 at the end of the file; it may be less than asked for.
  */
 WEIR_API int weir_file_read(struct weir_ring *ring, struct weir_op *op, int fd,
-                            struct weir_block *block, size_t size_bytes, uint64_t offset);
+                            struct weir_block *block, size_t block_offset, size_t size_bytes,
+                            uint64_t offset);
 
 /**
  * Write the bytes of @slice.
