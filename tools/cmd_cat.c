@@ -89,7 +89,7 @@ static int show_all(struct cat *cat, struct values *values)
 static int cat_file(struct cat *cat, struct weir_pool *pool, const char *path)
 {
     struct values values;
-    int rc = values_open(&values, pool, &cat->limits, path);
+    int rc = values_open(&values, pool, &cat->limits, path, true);
 
     while (rc == 0) {
         rc = show_all(cat, &values);

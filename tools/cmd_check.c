@@ -85,7 +85,7 @@ static int check_file(struct weir_pool *pool, const struct weir_limits *limits, 
 {
     struct values values;
     struct weir_slice value;
-    int rc = values_open(&values, pool, limits, path);
+    int rc = values_open(&values, pool, limits, path, true);
 
     while (rc == 0) {
         while ((rc = values_next(&values, &value)) == 0)

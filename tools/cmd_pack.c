@@ -104,7 +104,7 @@ static int pack_file(struct pack *pack, struct weir_pool *pool, const char *path
     struct json_reader reader;
     int status = EX_OK;
 
-    int rc = input_open(&input, pool, path);
+    int rc = input_open(&input, pool, path, true);
     if (rc < 0) {
         status = input_report(&input, pack->command, rc);
     } else {

@@ -310,7 +310,7 @@ static void input_next_file(struct sender *sender)
     }
     const char *path = count != 0 ? sender->config->files[sender->file] : NULL;
     sender->file_open = true;
-    int rc = values_open(&sender->values, sender->client.pool, &limits, path);
+    int rc = values_open(&sender->values, sender->client.pool, &limits, path, false);
     if (rc == 0 && sender->round != 0 && sender->values.input.fd == STDIN_FILENO &&
         lseek(STDIN_FILENO, 0, SEEK_SET) < 0)
         rc = -errno;

@@ -9,19 +9,17 @@
 #include <unistd.h>
 
 #include <weir/base.h>
+#include <weir/file.h>
 
 #include "report.h"
 
 /* Less than this is not worth a read. */
 #define LEAST_READ_BYTES 4096
 
-int input_open(struct input *input, struct weir_pool *pool, const char *path)
+static int open_file(struct input *input, const char *path)
 {
     struct stat status;
 
-    input->pool = pool;
-    input->block = NULL;
-    input->used = 0;
     if (path == NULL || strcmp(path, "-") == 0) {
         input->name = "(stdin)";
         input->fd = STDIN_FILENO;
@@ -40,8 +38,26 @@ int input_open(struct input *input, struct weir_pool *pool, const char *path)
     return 0;
 }
 
+int input_open(struct input *input, struct weir_pool *pool, const char *path, bool ahead)
+{
+    /* Nothing is received: the least there is. */
+    static const struct weir_ring_options options = {
+        .entries = 2, .receive_blocks = 1, .receive_block_bytes = 4096};
+
+    memset(input, 0, sizeof *input);
+    input->pool = pool;
+    weir_op_init(&input->op, NULL, NULL);
+    int rc = open_file(input, path);
+    if (rc == 0 && ahead && weir_ring_create(pool, &options, &input->ring) != 0)
+        input->ring = NULL;
+    return rc;
+}
+
 void input_close(struct input *input)
 {
+    /* Takes the read that is under way back. */
+    weir_ring_destroy(input->ring);
+    input->ring = NULL;
     weir_block_drop(input->block);
     input->block = NULL;
     if (input->fd > STDERR_FILENO)
@@ -50,39 +66,89 @@ void input_close(struct input *input)
 }
 
 /* Standard input may be somebody's non-blocking descriptor. */
-static ssize_t read_some(int fd, uint8_t *at, size_t size)
+static int wait_readable(int fd)
 {
-    for (;;) {
-        ssize_t got = read(fd, at, size);
-        if (got >= 0)
-            return got;
-        if (errno == EAGAIN) {
-            struct pollfd wait = {fd, POLLIN, 0};
-            if (poll(&wait, 1, -1) < 0 && errno != EINTR)
-                return -errno;
-        } else if (errno != EINTR) {
-            return -errno;
-        }
+    struct pollfd wait = {fd, POLLIN, 0};
+
+    return poll(&wait, 1, -1) < 0 && errno != EINTR ? -errno : 0;
+}
+
+/* Have room for a read. The block before is kept by those who hold slices of it. */
+static int make_room(struct input *input)
+{
+    struct weir_block *block;
+
+    if (input->block != NULL && input->block->size - input->used >= LEAST_READ_BYTES)
+        return 0;
+    int rc = weir_pool_alloc(input->pool, INPUT_BLOCK_BYTES, &block);
+    if (rc < 0)
+        return rc;
+    weir_block_drop(input->block);
+    input->block = block;
+    input->used = 0;
+    return 0;
+}
+
+/* Have the next read under way. */
+static int start_read(struct input *input)
+{
+    if (input->reading)
+        return 0;
+    int rc = make_room(input);
+    if (rc == 0)
+        rc = weir_file_read(input->ring, &input->op, input->fd, input->block, input->used,
+                            input->block->size - input->used, WEIR_FILE_POSITION);
+    input->reading = rc == 0;
+    return rc;
+}
+
+/* The read that is under way, once it is over. Returns bytes or a negative errno. */
+static int finish_read(struct input *input)
+{
+    while (weir_op_is_active(&input->op)) {
+        int rc = weir_ring_run(input->ring, -1);
+        if (rc < 0 && rc != -EINTR)
+            return rc;
     }
+    input->reading = false;
+    return input->op.result;
+}
+
+static ssize_t read_now(struct input *input)
+{
+    int rc = make_room(input);
+    if (rc < 0)
+        return rc;
+    ssize_t got =
+        read(input->fd, input->block->data + input->used, input->block->size - input->used);
+    return got < 0 ? -errno : got;
+}
+
+static ssize_t read_ahead(struct input *input)
+{
+    int rc = start_read(input);
+
+    return rc < 0 ? rc : finish_read(input);
 }
 
 int input_read(struct input *input, struct weir_slice *ret)
 {
-    if (input->block == NULL || input->block->size - input->used < LEAST_READ_BYTES) {
-        struct weir_block *block;
-        int rc = weir_pool_alloc(input->pool, INPUT_BLOCK_BYTES, &block);
-        if (rc < 0)
-            return rc;
-        weir_block_drop(input->block);
-        input->block = block;
-        input->used = 0;
-    }
-    uint8_t *at = input->block->data + input->used;
-    ssize_t got = read_some(input->fd, at, input->block->size - input->used);
-    if (got < 0)
-        return (int)got;
+    ssize_t got;
+    int rc = 0;
+
+    do {
+        got = input->ring != NULL ? read_ahead(input) : read_now(input);
+        if (got == -EAGAIN)
+            rc = wait_readable(input->fd);
+    } while (rc == 0 && (got == -EAGAIN || got == -EINTR));
+    if (rc < 0 || got < 0)
+        return rc < 0 ? rc : (int)got;
+    *ret = weir_slice_adopt(weir_view_of(input->block->data + input->used, (size_t)got),
+                            weir_block_hold(input->block));
     input->used += (size_t)got;
-    *ret = weir_slice_adopt(weir_view_of(at, (size_t)got), weir_block_hold(input->block));
+    /* What goes wrong with the next read is told when that is asked for. */
+    if (input->ring != NULL && got != 0 && start_read(input) == 0)
+        (void)weir_ring_run(input->ring, 0);
     return 0;
 }
 

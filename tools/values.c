@@ -13,12 +13,12 @@
 #define IOVECS 16
 
 int values_open(struct values *values, struct weir_pool *pool, const struct weir_limits *limits,
-                const char *path)
+                const char *path, bool ahead)
 {
     memset(values, 0, sizeof(*values));
     values->limits = *limits;
     weir_stream_init(&values->stream, pool, limits);
-    int rc = input_open(&values->input, pool, path);
+    int rc = input_open(&values->input, pool, path, ahead);
     int rc_buf = weir_buf_init(&values->kept, pool, NULL);
     return rc < 0 ? rc : rc_buf;
 }

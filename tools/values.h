@@ -5,7 +5,7 @@
  *     struct values values;
  *     struct weir_slice value;
  *     int rc;
- *     rc = values_open(&values, pool, &limits, path);
+ *     rc = values_open(&values, pool, &limits, path, true);
  *     while (rc == 0) {
  *         while ((rc = values_next(&values, &value)) == 0) {
  *             use(value.view);
@@ -49,10 +49,11 @@ struct values {
  * Open @path, NULL or "-" for standard input.
  *
  * @limits  of each value; bytes 0: WEIR_STREAM_BYTES_DEFAULT
+ * @ahead   as for input_open()
  * Returns  0 or a negative errno. values_close() in any case.
  */
 int values_open(struct values *values, struct weir_pool *pool, const struct weir_limits *limits,
-                const char *path);
+                const char *path, bool ahead);
 
 /*
  * The next value, well-formed and within the limits. The slice is the caller's to drop.
