@@ -346,7 +346,6 @@ def test_usage(weir):
         expect(word in weir.good(command, "--help").decode())
         expect(weir.good(command, "--version").startswith(b"weir "))
     weir.bad(64, "weir send: an address is missing\nTry 'weir send --help'.\n", "send")
-    weir.bad(64, "weir stat: one address is expected\nTry 'weir stat --help'.\n", "stat")
     weir.bad(64, "weir send: nowhere: not of the form tcp:HOST:PORT or unix:PATH\n"
              "Try 'weir send --help'.\n", "send", "nowhere")
     weir.bad(64, "weir send: --window needs a number of 1..65536, not '0'\n"

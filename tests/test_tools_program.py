@@ -5,8 +5,10 @@ Usage: test_tools_program.py [PROGRAM]. Prints TAP.
 """
 
 import itertools
+import json
 import os
 import pathlib
+import resource
 import signal
 import struct
 import subprocess
@@ -342,6 +344,104 @@ def test_options(weir):
     weir.bad(66, "weir check: --nothing: No such file or directory\n", "check", "--", "--nothing")
 
 
+def walk(value, depth=0):
+    """(type, length, depth) of a value and of all in it, from what was encoded."""
+    plain = {type(None): "nil", bool: "bool", int: "integer", float: "float64"}
+    if type(value) in plain:
+        return [(plain[type(value)], None, depth)]
+    if isinstance(value, (str, bytes)):
+        return [("str" if isinstance(value, str) else "bin", len(value.encode() if
+                 isinstance(value, str) else value), depth)]
+    if isinstance(value, Ext):
+        return [("ext", len(value.data), depth)]
+    if isinstance(value, list) and not isinstance(value, Pairs):
+        inside, kind, length = value, "array", len(value)
+    else:
+        pairs = value if isinstance(value, Pairs) else list(value.items())
+        inside, kind, length = [part for pair in pairs for part in pair], "map", len(pairs)
+    return [(kind, length, depth)] + [part for item in inside for part in walk(item, depth + 1)]
+
+
+def test_stat_file(weir):
+    """stat counts types, lengths, sizes and depths of a file's values, as JSON and as a table"""
+    documents = [DOCUMENT, 5, {"a": DOCUMENT}, []]
+    data = b"".join(map(encode, documents))
+    stat = json.loads(weir.good("stat", given=data))
+    parts = [part for document in documents for part in walk(document)]
+    sizes = [len(encode(document)) for document in documents]
+    equal(stat["all"], {"values": 4, "bytes": len(data), "elements": len(parts),
+                        "depth": max(depth for _, _, depth in parts), "savings_bytes": 0,
+                        "value_bytes_least": min(sizes), "value_bytes_most": max(sizes)})
+    for kind in [name for name, row in stat["types"].items() if isinstance(row, dict)]:
+        lengths = [length for name, length, _ in parts if name == kind]
+        row = stat["types"][kind]
+        equal(row["count"], len(lengths), kind)
+        known = [length for length in lengths if length is not None]
+        equal([row["length_least"], row["length_most"]],
+              [min(known), max(known)] if known else [None, None], kind)
+    equal(sum(row["bytes"] for row in stat["types"].values() if isinstance(row, dict)), len(data))
+    depths = [depth for _, _, depth in parts]
+    equal(stat["depths"], {"elements": len(parts), "depths": [
+        {"depth": n, "elements": depths.count(n)} for n in range(max(depths) + 1)]})
+    bucket = {row["up_to_bytes"]: row["values"] for row in stat["sizes"]["sizes"]}
+    for limit, count in bucket.items():
+        equal(count, sum(limit // 2 < size <= limit or (limit == 1 and size == 1) for size in sizes))
+    equal(sum(bucket.values()), 4)
+    table = weir.good("stat", "--table", given=data).decode().splitlines()
+    equal([line for line in table if not line.startswith(" ")], list(stat))
+    expect(["total", str(len(parts)), str(len(data)), "0", "-", "-"] in [line.split() for line in
+                                                                        table], table)
+
+
+def test_stat_savings(weir):
+    """stat says what the shortest form of each value would save"""
+    head = {1: b"\xd9\x01", 2: b"\xda\x00\x01", 4: b"\xdb\x00\x00\x00\x01"}
+    cases = [(b"\xcc\x7f", "integer", 1), (b"\xcc\x80", "integer", 0), (b"\xd0\x07", "integer", 1),
+             (b"\xd0\xe0", "integer", 1), (b"\xd0\xdf", "integer", 0), (b"\xcd\x00\xff", "integer", 1),
+             (b"\xcf" + bytes(8), "integer", 8), (b"\xd3" + b"\xff" * 8, "integer", 8),
+             (b"\xd3" + b"\xff" * 7 + b"\x00", "integer", 6), (b"\xce\x00\x01\x00\x00", "integer", 0),
+             (head[1] + b"x", "str", 1), (head[2] + b"x", "str", 2), (head[4] + b"x", "str", 4),
+             (b"\xc5\x00\x01x", "bin", 1), (b"\xc6\x00\x00\x00\x00", "bin", 3), (b"\xc4\x00", "bin", 0),
+             (b"\xdc\x00\x00", "array", 2), (b"\xdd\x00\x00\x00\x00", "array", 4),
+             (b"\xde\x00\x00", "map", 2), (b"\xdf\x00\x00\x00\x00", "map", 4),
+             (b"\xc7\x04\x05abcd", "ext", 1), (b"\xc8\x00\x03\x05abc", "ext", 1), (b"\xc7\x00\x05", "ext", 0),
+             (b"\xd7\xff" + (7).to_bytes(8, "big"), "timestamp", 4),
+             (b"\xc7\x0c\xff" + (1).to_bytes(4, "big") + (7).to_bytes(8, "big"), "timestamp", 5),
+             (b"\xc7\x0c\xff" + bytes(4) + b"\xff" * 8, "timestamp", 0),
+             (b"\xd6\xff\x00\x00\x00\x00", "timestamp", 0), (b"\xca" + bytes(4), "float32", 0)]
+    for data, kind, savings in cases:
+        stat = json.loads(weir.good("stat", given=data))
+        row = stat["types"][kind]
+        equal((row["count"], row["bytes"], row["savings_bytes"]), (1, len(data), savings), data)
+        equal(stat["all"]["savings_bytes"], savings, data)
+
+
+def test_stat_faults(weir):
+    """stat says where a file is bad and counts nothing of it; an empty one has no values"""
+    stat = json.loads(weir.good("stat"))
+    equal(stat["all"], {"values": 0, "bytes": 0, "elements": 0, "depth": 0, "savings_bytes": 0,
+                        "value_bytes_least": None, "value_bytes_most": None})
+    weir.bad(1, "weir stat: (stdin): offset 1: the reserved byte 0xc1\n", "stat", given=b"\x01\xc1")
+    weir.bad(66, "weir stat: /none: No such file or directory\n", "stat", "/none")
+    weir.bad(64, "weir stat: one address is expected\nTry 'weir stat --help'.\n", "stat",
+             "unix:/none", "tcp:none:1")
+    deep = b"\x91" * 1024 + b"\xc0"
+    equal(json.loads(weir.good("stat", "--depth=1024", given=deep))["all"]["depth"], 1024)
+    weir.bad(1, "weir stat: (stdin): offset 128: nested deeper than the limit\n", "stat", given=deep)
+
+
+def test_no_ring(weir):
+    """where no ring can be had, reading goes on without one"""
+    data = encode(DOCUMENT) * 20000
+    few = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (4, 4))
+    with tempfile.TemporaryDirectory() as directory:
+        path = os.path.join(directory, "many.mp")
+        pathlib.Path(path).write_bytes(data)
+        done = subprocess.run([weir.program, "stat", path], preexec_fn=few, capture_output=True,
+                              check=True, timeout=60)
+    equal(json.loads(done.stdout), json.loads(weir.good("stat", given=data)))
+
+
 def test_help(weir):
     """--help and --version everywhere, and the examples of --help come out as printed"""
     version = weir.good("--version")
@@ -351,7 +451,7 @@ def test_help(weir):
     equal(weir.good("help").decode(), text)
     commands = [line.split()[0] for line in text.split("Commands:\n")[1].split("\n\n")[0].splitlines()]
     expect({"pack", "cat", "check"} <= set(commands), commands)
-    for command in ("pack", "cat", "check"):
+    for command in ("pack", "cat", "check", "stat"):
         equal(weir.good(command, "--version"), version)
         equal(weir.good(command, "-V"), version)
         own = weir.good(command, "--help").decode()
@@ -363,7 +463,7 @@ def test_help(weir):
     with tempfile.TemporaryDirectory() as directory:
         os.symlink(weir.program, os.path.join(directory, "weir"))
         examples = check_examples(text, directory)
-    equal(examples, 5)
+    equal(examples, 6)
 
 
 def check_examples(text, directory):
@@ -394,7 +494,8 @@ def run_example(script, wanted, directory):
 
 TESTS = [test_truncations, test_reserved, test_cut_pipe, test_limits, test_hostile_heads,
          test_hostile_depth, test_big_input, test_big_value, test_several_files,
-         test_standard_descriptors, test_gone_reader, test_lines_come_at_once, test_options, test_help]
+         test_standard_descriptors, test_stat_file, test_stat_savings, test_stat_faults, test_no_ring,
+         test_gone_reader, test_lines_come_at_once, test_options, test_help]
 
 if __name__ == "__main__":
     sys.exit(support.run_tests(TESTS, Weir(support.program())))

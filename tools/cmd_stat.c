@@ -1,165 +1,123 @@
 /* SPDX-License-Identifier: MIT */
-/* weir stat: the counters of a service, as JSON or as tables. */
+/* weir stat: the counters of a service, or what files are made of, as JSON or as tables. */
 #include "weir.h"
 
-#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 
-#include <weir/conn.h>
-#include <weir/rpc.h>
-
 #include "address.h"
-#include "client.h"
-#include "json_line.h"
 #include "options.h"
 #include "report.h"
-#include "stat_table.h"
+#include "stat_source.h"
+#include "values.h"
 
 #define TIMEOUT_SECONDS 5
 #define TIMEOUT_SECONDS_MAX 86400
-#define CALL_ID 1
 
 static const char command[] = "weir stat";
 
-static const char usage[] =
-    "Usage: weir stat [OPTION]... ADDR\n"
-    "Show the counters of the service at ADDR, " ADDRESS_FORMS ", as one line of JSON.\n"
-    "\n"
-    "      --table            as tables for people; the pool's classes are rows\n"
-    "      --timeout SECONDS  for connecting, and for the answer (default 5)\n"
-    "  -h, --help             show this text\n"
-    "  -V, --version          show the version\n"
-    "\n"
-    "Exit status: 0; 1 the service refused; 64 wrong usage; 69 it cannot be reached.\n";
-
-struct call {
-    struct client client;
-    struct weir_conn conn;
-    struct weir_op timer;
-    int status;
-    bool table;
-    bool answered;
-    bool closed;
-};
-
-static int print(const struct call *call, struct weir_view counters)
+static int help(void)
 {
-    if (call->table)
-        return stat_table_print(counters, stdout);
-    return json_line_print(counters, call->client.pool, stdout);
+    printf("Usage: weir stat [OPTION]... ADDR\n"
+           "   or: weir stat [OPTION]... [FILE]...\n"
+           "\n"
+           "Show the counters of the service at ADDR, " ADDRESS_FORMS ", as one\n"
+           "line of JSON. Or show what the MessagePack values in each FILE are made of, a line\n"
+           "each; with no FILE, or when FILE is -, read standard input. Of a file that begins\n"
+           "like an address write ./FILE.\n"
+           "\n"
+           "      --table            as tables for people; kinds and classes are rows\n"
+           "      --timeout SECONDS  for connecting, and for the answer (default 5)\n"
+           "  -d, --depth N          accept at most N arrays and maps within each other in a\n"
+           "                         file, up to 1024 (default 128)\n"
+           "      --max-value N      accept values of at most N bytes in a file (default 64M);\n"
+           "                         K, M and G stand for 1024, 1024^2 and 1024^3\n"
+           "  -h, --help             print this and exit\n"
+           "  -V, --version          print the version and exit\n"
+           "\n"
+           "Of a file are counted: all values, elements (arrays and maps as well as what is in\n"
+           "them) and bytes; by type, elements, bytes (of an array or map those of its head),\n"
+           "bytes that the shortest form would save, and lengths; values by size, up to a power\n"
+           "of two; elements by depth.\n"
+           "\n"
+           "Exit status: 0; 1 the service refused, or a file is bad; 64 wrong usage; 66 a file\n"
+           "cannot be opened; 69 the service cannot be reached.\n"
+           "\n"
+           "Example:\n"
+           "  $ printf '\\x92\\xcd\\x00\\x07\\xa2hi' | weir stat | jq -c .depths\n"
+           "  {\"elements\":3,\"depths\":[{\"depth\":0,\"elements\":1},"
+           "{\"depth\":1,\"elements\":2}]}\n");
+    return report_stdout(command);
 }
 
-static void on_message(struct weir_conn *conn, const struct weir_slice *message)
-{
-    struct call *call = conn->user;
-    struct weir_rpc_message response;
-    char text[CLIENT_ERROR_BYTES];
-    int rc = weir_rpc_parse(message->view, &response, NULL);
-    if (rc != 0 || response.kind != WEIR_RPC_RESPONSE || response.id != CALL_ID) {
-        weir_conn_abort(conn, -EPROTO, "not a response to our call");
-        return;
-    }
-    call->answered = true;
-    if (response.failed) {
-        client_error_text(response.error, text);
-        report_error(command, "%s: %s", call->client.address, text);
-        call->status = REPORT_BAD_DATA;
-    } else {
-        rc = print(call, response.result);
-        if (rc == -EBADMSG)
-            report_error(command, "%s: the answer is no map of counters", call->client.address);
-        if (rc != 0)
-            call->status = rc == -EBADMSG ? REPORT_BAD_DATA : report_output_error(command, rc);
-    }
-    weir_conn_finish(conn);
-}
-
-static void on_closed(struct weir_conn *conn, const struct weir_fault *why)
-{
-    struct call *call = conn->user;
-    call->closed = true;
-    weir_op_cancel(&call->timer);
-    if (call->answered)
-        return;
-    report_error(command, "%s: no answer: %s", call->client.address,
-                 why->error == 0 ? "the service closed the connection" : why->reason);
-    call->status = EX_UNAVAILABLE;
-}
-
-static void on_timer(struct weir_op *op)
-{
-    struct call *call = op->user;
-    if (op->result == 0)
-        weir_conn_abort(&call->conn, -ETIMEDOUT, "none in time");
-}
-
-static const struct weir_conn_handlers handlers = {on_message, NULL, on_closed};
-
-static int run(struct call *call, int fd, uint64_t timeout_seconds)
-{
-    struct weir_packer p;
-    int rc = weir_conn_init(&call->conn, call->client.ring, fd, &handlers, NULL, call);
-    if (rc != 0)
-        return report_memory_error(command, rc);
-    weir_op_init(&call->timer, on_timer, call);
-    weir_ring_timeout(call->client.ring, &call->timer, (int64_t)timeout_seconds * 1000000000);
-    weir_pack_begin(&p, weir_conn_out(&call->conn), 0);
-    weir_rpc_request(&p, CALL_ID, weir_view_text("stat"), 0);
-    rc = weir_pack_end(&p, NULL);
-    if (rc != 0)
-        weir_conn_abort(&call->conn, rc, "no memory for the call");
-    weir_conn_flush(&call->conn);
-    while (!call->closed) {
-        rc = weir_ring_run(call->client.ring, -1);
-        if (rc < 0 && rc != -EINTR) {
-            report_error(command, "waiting for the kernel: %s", strerror(-rc));
-            return EX_OSERR;
-        }
-    }
-    return call->status;
-}
-
-int weir_cmd_stat(int argc, char **argv)
+/* Returns -1 to go on, or an exit status. */
+static int parse_options(int argc, char **argv, struct stat_options *ret)
 {
     static const struct option options[] = {
+        {"depth", required_argument, NULL, 'd'},
+        {"max-value", required_argument, NULL, 'b'},
         {"table", no_argument, NULL, 'T'},
         {"timeout", required_argument, NULL, 't'},
         {"help", no_argument, NULL, 'h'},
         {"version", no_argument, NULL, 'V'},
         {NULL, 0, NULL, 0},
     };
-    struct call call;
-    uint64_t timeout_seconds = TIMEOUT_SECONDS;
-    bool table = false;
+    uint64_t depth = 0;
     int option;
-    int fd;
-    while ((option = getopt_long(argc, argv, "hV", options, NULL)) != -1) {
+
+    while ((option = getopt_long(argc, argv, "d:hV", options, NULL)) != -1) {
+        bool valid = true;
         switch (option) {
+        case 'd':
+            valid = options_number(command, "depth", optarg, false, 1, WEIR_DEPTH_MAX, &depth);
+            break;
+        case 'b':
+            valid = options_number(command, "max-value", optarg, true, 1, VALUES_BYTES_MAX,
+                                   &ret->limits.bytes);
+            break;
         case 'T':
-            table = true;
+            ret->table = true;
             break;
         case 't':
-            if (!options_number(command, "timeout", optarg, false, 1, TIMEOUT_SECONDS_MAX,
-                                &timeout_seconds))
-                return EX_USAGE;
+            valid = options_number(command, "timeout", optarg, false, 1, TIMEOUT_SECONDS_MAX,
+                                   &ret->timeout_seconds);
             break;
         case 'h':
-            fputs(usage, stdout);
-            return report_stdout(command);
+            return help();
         case 'V':
             return report_version();
         default:
             return report_hint(command);
         }
+        if (!valid)
+            return EX_USAGE;
     }
-    if (optind + 1 != argc)
-        return report_usage(command, "one address is expected");
-    memset(&call, 0, sizeof call);
-    call.table = table;
-    int status = client_open(&call.client, command, argv[optind], timeout_seconds, &fd);
-    if (status == EX_OK)
-        status = run(&call, fd, timeout_seconds);
-    return report_first(status, client_close(&call.client));
+    ret->limits.depth = (uint32_t)depth;
+    return -1;
+}
+
+static bool is_address(const char *text)
+{
+    return strncmp(text, "tcp:", 4) == 0 || strncmp(text, "unix:", 5) == 0;
+}
+
+int weir_cmd_stat(int argc, char **argv)
+{
+    struct stat_options options = {.timeout_seconds = TIMEOUT_SECONDS};
+
+    int status = parse_options(argc, argv, &options);
+    if (status >= 0)
+        return status;
+    if (optind == argc)
+        return stat_file(command, NULL, &options);
+    if (is_address(argv[optind])) {
+        if (optind + 1 != argc)
+            return report_usage(command, "one address is expected");
+        return stat_service(command, argv[optind], &options);
+    }
+    status = EX_OK;
+    for (int i = optind; i < argc; i++)
+        status = report_first(status, stat_file(command, argv[i], &options));
+    return status;
 }
