@@ -27,7 +27,7 @@
  *              and no atomic read-modify-write. Any thread may hold and drop references it has a
  *              right to, may read the statistics, and may ask for a trim. Blocks dropped by other
  *              threads are put on an atomic list that the owner takes back as a whole when a class
- *              runs empty.
+ *              runs empty, in weir_pool_reclaim(), and with each turn of a ring over the pool.
  * Errors       0 or a negative errno: -ENOMEM the source failed, -ENOBUFS the limit is reached,
  *              -EINVAL a bad configuration, -EBUSY blocks are still held. On an error the pool is
  *              as it was before the call.
@@ -300,7 +300,8 @@ WEIR_NODISCARD WEIR_INLINE int weir_pool_alloc(struct weir_pool *pool, size_t si
 WEIR_API size_t weir_pool_block_bytes(const struct weir_pool *pool, size_t size_bytes);
 
 /**
- * Take back now what other threads have dropped, instead of at the next miss.
+ * Take back now what other threads have dropped, instead of at the next miss. A ring does it once a
+ * turn; to be called by owners that run none. Two loads where there is nothing to do.
  *
  * It also does what is due: a trim that another thread asked for, and, where there is a
  * retain_bytes, the return of what is above it; that looks at all free blocks, at most once in as
@@ -318,7 +319,8 @@ WEIR_API size_t weir_pool_reclaim(struct weir_pool *pool);
  * does not count. A segment in which a single block is held stays whole.
  *
  * Returns   the bytes given back; 0 on another thread than the owner's: there it is a request,
- *           which the owner fulfils in its next weir_pool_reclaim() or allocation that is no hit.
+ *           which the owner fulfils in its next weir_pool_reclaim() or allocation that is no hit,
+ *           hence with the next turn of its ring.
  *           Of several requests the last one counts.
  * Threads   any, as long as the pool exists.
  * Cost      looks at every free block.
