@@ -192,7 +192,7 @@ WEIR_API struct weir_ring_stats weir_ring_stats(const struct weir_ring *ring);
 /**
  * One turn: run tasks, hand requests to the kernel, wait for a completion, handle all there are.
  *
- * It begins with weir_pool_reclaim(), so what other threads dropped comes back, and a trim that they
+ * It begins with weir_pool_reclaim(): what other threads dropped comes back, and a trim that they
  * asked for is done, with the next turn. Nothing of that wakes a turn that waits.
  *
  * @timeout_ns  longest wait; 0 does not wait, -1 waits without bound
