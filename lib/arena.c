@@ -242,20 +242,14 @@ int weir_arena_copy(struct weir_arena *arena, struct weir_view bytes, struct wei
 int weir_arena_concat(struct weir_arena *arena, const struct weir_view *parts, size_t count,
                       struct weir_view *ret)
 {
-    size_t size_bytes = 0;
-    for (size_t i = 0; i < count; i++)
-        if (weir_add_overflows(size_bytes, parts[i].size, &size_bytes))
-            return fail(arena, -EOVERFLOW);
+    size_t size_bytes;
+    int rc = weir_view_join_bytes(parts, count, 0, &size_bytes);
+    if (rc != 0)
+        return fail(arena, rc);
     uint8_t *memory = text_alloc(arena, size_bytes);
     if (memory == NULL)
         return arena->error;
-    uint8_t *at = memory;
-    for (size_t i = 0; i < count; i++) {
-        if (parts[i].size == 0)
-            continue; /* its data may be NULL */
-        memcpy(at, parts[i].data, parts[i].size);
-        at += parts[i].size;
-    }
+    (void)weir_view_join_write(parts, count, weir_view_of(NULL, 0), memory);
     *ret = weir_view_of(memory, size_bytes);
     return 0;
 }

@@ -7,10 +7,6 @@
 #include "pool_poison.h"
 #include "pool_private.h"
 
-#ifndef WEIR_DEBUG
-#define WEIR_DEBUG 0
-#endif
-
 #define COLD __attribute__((noinline, cold))
 
 #define SLAB_MIN_BYTES ((size_t)64 << 10)
@@ -177,12 +173,18 @@ COLD int weir_pool_alloc_slow(struct weir_pool *pool, size_t size_bytes, struct 
     if (WEIR_UNLIKELY(__atomic_load_n(&pool->trim_request, __ATOMIC_RELAXED) != 0))
         weir__pool_tend(pool);
     size_t bytes = size_bytes != 0 ? size_bytes : 1;
+    if (WEIR_DEBUG && weir__debug_reserve(pool) < 0)
+        return -ENOMEM;
     int rc = bytes > pool->head.class_max_bytes ? weir__large_alloc(pool, bytes, ret)
                                                 : class_alloc(pool, bytes, ret);
+    if (rc < 0)
+        return rc;
     /* The caller is where the inline half was compiled. */
-    if (rc == 0 && pool->tracks != NULL)
+    if (WEIR_DEBUG)
+        *ret = weir__debug_take(pool, *ret, size_bytes, __builtin_return_address(0));
+    if (pool->tracks != NULL)
         weir__track_add(pool, *ret, size_bytes, __builtin_return_address(0));
-    return rc;
+    return 0;
 }
 
 size_t weir_pool_block_bytes(const struct weir_pool *pool, size_t size_bytes)
@@ -204,6 +206,8 @@ static void release_here(struct weir_pool *pool, struct weir_block *block)
     struct weir_pool_class *home = block->home;
     if (block->track != 0)
         weir__track_remove(pool, block);
+    if (WEIR_DEBUG)
+        block = weir__debug_retire(pool, block);
     if (home == &pool->large) {
         weir__large_release(pool, block);
     } else if (home == &pool->adopted) {
@@ -237,8 +241,9 @@ static void release_elsewhere(struct weir_pool *pool, struct weir_block *block)
 }
 
 /* With --enable-debug: what the last drop finds must be a block in use, in its own place. */
-static void debug_block(const struct weir_block *block)
+static void debug_block(const struct weir_block *handle)
 {
+    const struct weir_block *block = weir__debug_under(handle);
     const struct weir_pool_class *home = block->home;
     if (home == &home->pool->large || home == &home->pool->adopted)
         return;
@@ -249,18 +254,31 @@ static void debug_block(const struct weir_block *block)
     assert(block->data == slab->base + (size_t)(block - slab->blocks) * block->size);
 }
 
+COLD void weir_block_stale(const struct weir_block *block)
+{
+    if (WEIR_DEBUG)
+        weir__debug_stale(block, "used after its release", __builtin_return_address(0));
+    assert(!"a block is used after its last reference was dropped");
+    (void)block;
+}
+
 COLD void weir_block_drop_slow(struct weir_block *block)
 {
     uint32_t refs = __atomic_load_n(&block->refs, __ATOMIC_ACQUIRE);
+    if (WEIR_DEBUG && refs == 0)
+        weir__debug_stale(block, "released twice", __builtin_return_address(0));
     assert(refs != 0);
     if (refs != 1 && __atomic_fetch_sub(&block->refs, 1, __ATOMIC_ACQ_REL) != 1)
         return;
-    if (WEIR_DEBUG)
+    if (WEIR_DEBUG) {
         debug_block(block);
+        weir__debug_released(block, __builtin_return_address(0));
+    }
     struct weir_pool *pool = block->home->pool;
     __atomic_store_n(&block->refs, 0, __ATOMIC_RELAXED);
     if (block->home == &pool->adopted) {
-        const struct weir__large *desk = (const struct weir__large *)(const void *)block;
+        const struct weir_block *own = WEIR_DEBUG ? weir__debug_under(block) : block;
+        const struct weir__large *desk = (const struct weir__large *)(const void *)own;
         if (desk->release != NULL)
             desk->release(desk->context, block->data, block->size);
     } else {
@@ -506,6 +524,7 @@ static void pool_free(struct weir_pool *pool)
         weir__pool_release(pool, chunk, weir__desks_chunk_bytes(pool));
     }
     weir__track_end(pool);
+    weir__debug_end(pool);
     while (pool->segments != NULL)
         weir__segment_remove(pool, pool->segments);
     assert(pool->bytes_held == pool->pool_bytes);

@@ -218,6 +218,8 @@ int weir_block_adopt(struct weir_pool *pool, void *data, size_t size_bytes,
     assert(data != NULL);
     if (pool->desk_free == NULL && __atomic_load_n(&pool->remote, __ATOMIC_RELAXED) != 0)
         (void)weir__pool_reclaim(pool);
+    if (WEIR_DEBUG && weir__debug_reserve(pool) < 0)
+        return -ENOMEM;
     uint64_t calls_before = pool->source_calls;
     int rc = desk_take(pool, &desk);
     if (rc < 0)
@@ -233,9 +235,12 @@ int weir_block_adopt(struct weir_pool *pool, void *data, size_t size_bytes,
     __atomic_store_n(&desk->block.refs, 1, __ATOMIC_RELAXED);
     weir__add(&pool->adopted.allocations, 1);
     weir__add(&pool->adopted_bytes_in_use, size_bytes);
+    struct weir_block *block = &desk->block;
+    if (WEIR_DEBUG)
+        block = weir__debug_take(pool, block, size_bytes, __builtin_return_address(0));
     if (pool->tracks != NULL)
-        weir__track_add(pool, &desk->block, size_bytes, __builtin_return_address(0));
-    *ret = &desk->block;
+        weir__track_add(pool, block, size_bytes, __builtin_return_address(0));
+    *ret = block;
     return 0;
 }
 

@@ -14,7 +14,7 @@
  * The files: pool.c is allocation, release and the life of a pool; pool_segment.c segments, slabs
  * and how they come back; pool_large.c mappings of large blocks and adopted memory; pool_source.c
  * where memory comes from; pool_stats.c counters; pool_track.c records of single blocks;
- * pool_check.c the invariants.
+ * pool_check.c the invariants; pool_debug.c what is told of blocks used after their release.
  */
 #ifndef WEIR_POOL_PRIVATE_H
 #define WEIR_POOL_PRIVATE_H
@@ -32,6 +32,13 @@
 
 /* Large blocks in the cache are found by size: four bins for each doubling of the page count. */
 #define WEIR__POOL_BINS (64 * 4)
+
+#ifndef WEIR_DEBUG
+#define WEIR_DEBUG 0
+#endif
+
+/* With --enable-debug: so many released blocks are known for what they are. */
+#define WEIR__DEBUG_RETIRED 16384
 
 /* Descriptors that an entry of the slab table has room for. */
 #define WEIR__SLAB_OWN 16
@@ -122,6 +129,15 @@ struct weir__track {
     uint32_t next_free; /* number, from 1; 0: none */
 };
 
+/* With --enable-debug: the handles of a pool, see pool_debug.c. */
+struct weir__debug {
+    struct weir__handles *chunks;
+    size_t fresh; /* handles of the first chunk, from its start, that were never used */
+    struct weir__handle *retired_first;
+    struct weir__handle *retired_last;
+    size_t retired_count;
+};
+
 struct weir_pool {
     struct weir_pool_head head;
 
@@ -176,6 +192,8 @@ struct weir_pool {
     uint64_t track_seen;
     uint64_t track_live;
     uint64_t track_lost;
+
+    struct weir__debug debug;
 
     size_t cached_bytes; /* large mappings kept for reuse */
     struct weir__large *cached_newest;
@@ -296,6 +314,27 @@ void weir__track_end(struct weir_pool *pool);
 void weir__track_add(struct weir_pool *pool, struct weir_block *block, size_t size_bytes,
                      const void *site);
 void weir__track_remove(struct weir_pool *pool, struct weir_block *block);
+
+/* Make sure that the next weir__debug_take() finds a handle. 0 or -ENOMEM. */
+int weir__debug_reserve(struct weir_pool *pool);
+
+/* A handle for a block that was just taken, to be handed out instead. */
+struct weir_block *weir__debug_take(struct weir_pool *pool, struct weir_block *under,
+                                    size_t asked_bytes, const void *site);
+
+/* The last reference on a handle is being dropped, on whatever thread. */
+void weir__debug_released(struct weir_block *block, const void *site);
+
+/* The block that a handle stands for. */
+struct weir_block *weir__debug_under(const struct weir_block *block);
+
+/* The owner has seen that a handle has no holder: the block that it stood for may be used again. */
+struct weir_block *weir__debug_retire(struct weir_pool *pool, struct weir_block *block);
+
+void weir__debug_end(struct weir_pool *pool);
+
+/* Say what was done to a handle that has no holder, and where, and end the program. */
+void weir__debug_stale(const struct weir_block *block, const char *what, const void *site);
 
 int weir__quota_take(struct weir_quota *quota, size_t bytes);
 void weir__quota_return(struct weir_quota *quota, size_t bytes);

@@ -351,20 +351,6 @@ int weir_text_cstr(struct weir_view text, bool next_readable, struct weir_arena 
 
 /* --- many in a row ------------------------------------------------------------------------- */
 
-/* The size of all @parts in a row. */
-static int joined_bytes(const struct weir_view *parts, size_t count, size_t separator, size_t *ret)
-{
-    size_t total;
-
-    if (weir_mul_overflows(count != 0 ? count - 1 : 0, separator, &total))
-        return -EOVERFLOW;
-    for (size_t i = 0; i < count; i++)
-        if (weir_add_overflows(total, parts[i].size, &total))
-            return -EOVERFLOW;
-    *ret = total;
-    return 0;
-}
-
 /* If one of @parts is all of @total bytes, or there are none, there is nothing to do. */
 static bool borrow_part(const struct weir_view *parts, size_t count, size_t total,
                         struct weir_text *ret)
@@ -380,25 +366,12 @@ static bool borrow_part(const struct weir_view *parts, size_t count, size_t tota
     return count == 0;
 }
 
-static void write_joined(const struct weir_view *parts, size_t count, struct weir_view separator,
-                         uint8_t *to)
-{
-    for (size_t i = 0; i < count; i++) {
-        if (i != 0) {
-            copy(to, separator.data, separator.size);
-            to += separator.size;
-        }
-        copy(to, parts[i].data, parts[i].size);
-        to += parts[i].size;
-    }
-}
-
 int weir_text_join(const struct weir_view *parts, size_t count, struct weir_view separator,
                    struct weir_arena *arena, struct weir_text *ret)
 {
     size_t total;
 
-    int rc = joined_bytes(parts, count, separator.size, &total);
+    int rc = weir_view_join_bytes(parts, count, separator.size, &total);
     if (rc != 0)
         return rc;
     if (borrow_part(parts, count, total, ret))
@@ -406,7 +379,7 @@ int weir_text_join(const struct weir_view *parts, size_t count, struct weir_view
     uint8_t *memory = take(arena, total, &rc);
     if (memory == NULL)
         return rc;
-    write_joined(parts, count, separator, memory);
+    (void)weir_view_join_write(parts, count, separator, memory);
     return own(memory, total, ret);
 }
 
@@ -460,7 +433,7 @@ int weir_text_scratch_join(struct weir_text_scratch *scratch, const struct weir_
     struct weir_block *block = scratch->block, *before = NULL;
     size_t total, with_nul;
 
-    int rc = joined_bytes(parts, count, separator.size, &total);
+    int rc = weir_view_join_bytes(parts, count, separator.size, &total);
     if (rc != 0 || weir_add_overflows(total, 1, &with_nul))
         return -EOVERFLOW;
     if (borrow_part(parts, count, total, ret))
@@ -474,7 +447,7 @@ int weir_text_scratch_join(struct weir_text_scratch *scratch, const struct weir_
         before = scratch->block;
         scratch->block = block;
     }
-    write_joined(parts, count, separator, block->data);
+    (void)weir_view_join_write(parts, count, separator, block->data);
     block->data[total] = '\0';
     weir_block_drop(before);
     return own(block->data, total, ret);

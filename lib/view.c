@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <errno.h>
 #include <string.h>
 
 #include <weir/view.h>
@@ -65,4 +66,39 @@ uint64_t weir_view_hash(struct weir_view view, uint64_t seed)
     state = mix(low ^ secret, high ^ state);
     /* The size tells bytes of zero apart that the words cannot. */
     return mix(state ^ view.size, secret ^ MIX_C);
+}
+
+/* --- many in a row --------------------------------------------------------------------------- */
+
+int weir_view_join_bytes(const struct weir_view *parts, size_t count, size_t separator_bytes,
+                         size_t *ret)
+{
+    size_t total;
+    if (weir_mul_overflows(count != 0 ? count - 1 : 0, separator_bytes, &total))
+        return -EOVERFLOW;
+    for (size_t i = 0; i < count; i++)
+        if (weir_add_overflows(total, parts[i].size, &total))
+            return -EOVERFLOW;
+    *ret = total;
+    return 0;
+}
+
+static uint8_t *write_view(struct weir_view view, uint8_t *at)
+{
+    if (view.size == 0)
+        return at; /* its data may be NULL */
+    memcpy(at, view.data, view.size);
+    return at + view.size;
+}
+
+size_t weir_view_join_write(const struct weir_view *parts, size_t count, struct weir_view separator,
+                            uint8_t *at)
+{
+    uint8_t *to = at;
+    for (size_t i = 0; i < count; i++) {
+        if (i != 0)
+            to = write_view(separator, to);
+        to = write_view(parts[i], to);
+    }
+    return (size_t)(to - at);
 }

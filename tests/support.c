@@ -198,26 +198,59 @@ void test_skip_unless(bool condition, const char *what_is_needed)
     skip();
 }
 
-bool test_dies(void (*act)(void *context), void *context)
+/* In the child: no output but to @out, no dump, and signals do what they do. */
+static bool prepare_to_die(int out)
+{
+    static const int deadly[] = {SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS};
+    struct rlimit no_core = {0, 0};
+    int nowhere = open("/dev/null", O_WRONLY);
+    if (nowhere < 0 || dup2(nowhere, STDOUT_FILENO) < 0 ||
+        dup2(out >= 0 ? out : nowhere, STDERR_FILENO) < 0 || setrlimit(RLIMIT_CORE, &no_core) != 0)
+        return false;
+    /* cmocka would take these for a failed test and go on with the next one. */
+    for (size_t i = 0; i < sizeof deadly / sizeof deadly[0]; i++)
+        signal(deadly[i], SIG_DFL);
+    return true;
+}
+
+static pid_t run_in_child(void (*act)(void *context), void *context, int out)
 {
     fflush(NULL);
     pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0) {
-        static const int deadly[] = {SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS};
-        struct rlimit no_core = {0, 0};
-        int nowhere = open("/dev/null", O_WRONLY);
-        if (nowhere < 0 || dup2(nowhere, STDOUT_FILENO) < 0 || dup2(nowhere, STDERR_FILENO) < 0 ||
-            setrlimit(RLIMIT_CORE, &no_core) != 0)
-            _exit(0);
-        /* cmocka would take these for a failed test and go on with the next one. */
-        for (size_t i = 0; i < sizeof deadly / sizeof deadly[0]; i++)
-            signal(deadly[i], SIG_DFL);
-        act(context);
+        if (prepare_to_die(out))
+            act(context);
         _exit(0);
     }
+    return child;
+}
+
+static bool has_died(pid_t child)
+{
     int status;
     while (waitpid(child, &status, 0) < 0)
         assert_int_equal(errno, EINTR);
     return !WIFEXITED(status) || WEXITSTATUS(status) != 0;
+}
+
+bool test_dies(void (*act)(void *context), void *context)
+{
+    return has_died(run_in_child(act, context, -1));
+}
+
+bool test_dies_saying(void (*act)(void *context), void *context, char *ret, size_t room_bytes)
+{
+    int ends[2];
+    size_t size = 0;
+    ssize_t got;
+
+    assert_int_equal(pipe(ends), 0);
+    pid_t child = run_in_child(act, context, ends[1]);
+    close(ends[1]);
+    while ((got = read(ends[0], ret + size, room_bytes - 1 - size)) > 0 && size < room_bytes - 1)
+        size += (size_t)got;
+    close(ends[0]);
+    ret[size] = '\0';
+    return has_died(child);
 }

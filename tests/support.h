@@ -124,4 +124,7 @@ void test_skip_unless(bool condition, const char *what_is_needed);
  */
 bool test_dies(void (*act)(void *context), void *context);
 
+/* The same, and what it wrote to standard error, as a string of less than @room_bytes. */
+bool test_dies_saying(void (*act)(void *context), void *context, char *ret, size_t room_bytes);
+
 #endif /* WEIR_TESTS_SUPPORT_H */

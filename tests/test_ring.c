@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +18,90 @@
 #include <unistd.h>
 
 #define MS 1000000
+
+/* --- the pool --------------------------------------------------------------------------------- */
+
+#define LOAN_BLOCKS 64
+
+/* Blocks of a pool in the hands of another thread. */
+struct loan {
+    struct weir_pool *pool;
+    struct weir_block *blocks[LOAN_BLOCKS];
+    bool trims;
+};
+
+static void *give_back(void *argument)
+{
+    struct loan *loan = argument;
+    for (unsigned i = 0; i < LOAN_BLOCKS; i++)
+        weir_block_drop(loan->blocks[i]);
+    /* 0 is what it returns elsewhere than on the owner's thread. */
+    return loan->trims && weir_pool_trim(loan->pool, 0) != 0 ? loan : NULL;
+}
+
+/* The owner takes nothing, it only runs its ring: one turn, which has a timeout to wait for. */
+static struct weir_pool_stats after_a_turn(struct loan *loan,
+                                           const struct weir_pool_options *options)
+{
+    struct weir_pool_stats stats;
+    struct io_call call;
+    struct weir_ring *ring;
+    pthread_t thread;
+    void *result;
+
+    assert_int_equal(weir_pool_create(options, &loan->pool), 0);
+    assert_int_equal(weir_ring_create(loan->pool, NULL, &ring), 0);
+    for (unsigned i = 0; i < LOAN_BLOCKS; i++)
+        assert_int_equal(weir_pool_alloc(loan->pool, 65536, &loan->blocks[i]), 0);
+    assert_int_equal(pthread_create(&thread, NULL, give_back, loan), 0);
+    assert_int_equal(pthread_join(thread, &result), 0);
+    assert_null(result);
+    weir_pool_stats(loan->pool, &stats);
+    assert_int_equal(stats.total.remote_releases, 0);
+    assert_true(stats.bytes_in_use_peak >= LOAN_BLOCKS * 65536);
+
+    io_call_init(&call);
+    assert_int_equal(weir_ring_timeout(ring, &call.op, 0), 0);
+    uint64_t allocations = stats.total.allocations;
+    assert_int_not_equal(weir_ring_run(ring, -1), 0);
+    weir_pool_stats(loan->pool, &stats);
+    assert_int_equal(stats.total.allocations, allocations);
+    assert_int_equal(stats.total.remote_releases, LOAN_BLOCKS);
+    weir_ring_destroy(ring);
+    test_pool_destroy(loan->pool);
+    return stats;
+}
+
+static void a_turn_takes_back_what_other_threads_dropped(void **state)
+{
+    struct loan loan = {.trims = false};
+    struct weir_pool_stats stats = after_a_turn(&loan, NULL);
+
+    (void)state;
+    assert_true(stats.bytes_held >= LOAN_BLOCKS * 65536); /* nobody asked for a trim */
+    assert_int_equal(stats.source_bytes_returned, 0);
+}
+
+static void a_turn_does_the_trim_that_another_thread_asked_for(void **state)
+{
+    struct loan loan = {.trims = true};
+    struct weir_pool_stats stats = after_a_turn(&loan, NULL);
+
+    (void)state;
+    assert_true(stats.source_bytes_returned >= LOAN_BLOCKS * 65536 / 2);
+    assert_int_equal(stats.bytes_free, 0);
+}
+
+static void a_turn_keeps_the_retention_limit(void **state)
+{
+    const struct weir_pool_options options = {.retain_bytes = 1};
+    struct loan loan = {.trims = false};
+    struct weir_pool_stats stats = after_a_turn(&loan, &options);
+
+    (void)state;
+    assert_true(stats.source_bytes_returned >= LOAN_BLOCKS * 65536 / 2);
+    assert_int_equal(stats.bytes_free, 0);
+}
 
 /* --- timeouts and cancelling ------------------------------------------------------------------ */
 
@@ -1037,6 +1122,9 @@ static void destroying_no_ring_does_nothing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        IO_TEST(a_turn_takes_back_what_other_threads_dropped),
+        IO_TEST(a_turn_does_the_trim_that_another_thread_asked_for),
+        IO_TEST(a_turn_keeps_the_retention_limit),
         IO_TEST(timeouts_fire_in_the_order_of_their_times),
         IO_TEST(a_cancelled_timeout_ends_at_once),
         IO_TEST(cancelling_an_idle_op_is_enoent),

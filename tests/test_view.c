@@ -204,6 +204,44 @@ static void a_block_that_vanishes_for_one_seed_does_not_for_another(void **state
     }
 }
 
+static void views_are_joined_in_the_callers_memory(void **state)
+{
+    const struct weir_view parts[] = {
+        weir_view_text("a"), {NULL, 0}, weir_view_text("bc"), weir_view_of("\0d", 2)};
+    const struct weir_view none = {NULL, 0};
+    uint8_t memory[16];
+    size_t size = 77;
+
+    (void)state;
+    memset(memory, '#', sizeof memory);
+    assert_int_equal(weir_view_join_bytes(parts, 4, 2, &size), 0);
+    assert_int_equal(size, 11);
+    assert_int_equal(weir_view_join_write(parts, 4, weir_view_text(", "), memory), 11);
+    assert_memory_equal(memory, "a, , bc, \0d#####", 16);
+    assert_int_equal(weir_view_join_bytes(parts, 1, SIZE_MAX, &size), 0);
+    assert_int_equal(size, 1);
+    assert_int_equal(weir_view_join_write(parts, 3, none, memory), 3);
+    assert_memory_equal(memory, "abc, bc", 7);
+    assert_int_equal(weir_view_join_bytes(NULL, 0, 9, &size), 0);
+    assert_int_equal(size, 0);
+    assert_int_equal(weir_view_join_write(NULL, 0, weir_view_text(", "), memory), 0);
+}
+
+static void views_too_large_to_be_joined_are_refused(void **state)
+{
+    struct weir_view parts[] = {{NULL, SIZE_MAX - 5}, {NULL, 2}, {NULL, 1}};
+    size_t size = 77;
+
+    (void)state;
+    assert_int_equal(weir_view_join_bytes(parts, 3, 1, &size), 0);
+    assert_true(size == SIZE_MAX);
+    size = 77;
+    parts[2].size = 2;
+    assert_int_equal(weir_view_join_bytes(parts, 3, 1, &size), -EOVERFLOW);
+    assert_int_equal(weir_view_join_bytes(parts, 3, SIZE_MAX / 2 + 1, &size), -EOVERFLOW);
+    assert_int_equal(size, 77);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -217,6 +255,8 @@ int main(void)
         cmocka_unit_test(zeros_of_different_length_hash_differently),
         cmocka_unit_test(hashes_fill_a_table_evenly),
         cmocka_unit_test(a_block_that_vanishes_for_one_seed_does_not_for_another),
+        cmocka_unit_test(views_are_joined_in_the_callers_memory),
+        cmocka_unit_test(views_too_large_to_be_joined_are_refused),
     };
     return cmocka_run_group_tests_name("view", tests, NULL, NULL);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What tests/test_valgrind.sh runs under memcheck: use_after_drop HOW. Exit status 0 unless the
- * library itself fails; what is wrong is memcheck's to say.
+ * What tests/test_valgrind.sh runs under memcheck, and tests/test_mixed.sh with libraries that are
+ * built otherwise: use_after_drop HOW. Exit status 0 unless the library itself fails; what is wrong
+ * is the tools' to say.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,12 +48,19 @@ int main(int argc, char **argv)
         return 2;
     struct weir_block *block = take(pool, strcmp(how, "large") == 0 ? 100000 : 256);
     const volatile uint8_t *data = block->data;
+    const void *block_bytes = block->data;
     if (strcmp(how, "well") == 0)
         failed = use_well(pool);
     else if (strcmp(how, "beyond") == 0)
         printf("%u\n", data[256]);
     weir_block_drop(block);
-    if (strcmp(how, "dropped") == 0 || strcmp(how, "large") == 0)
+    if (strcmp(how, "twice") == 0)
+        weir_block_drop(block);
+    else if (strcmp(how, "held") == 0)
+        block = weir_block_hold(block);
+    else if (strcmp(how, "printed") == 0)
+        printf("%.1s\n", (const char *)block_bytes);
+    else if (strcmp(how, "dropped") == 0 || strcmp(how, "large") == 0)
         printf("%u\n", data[10]);
     else if (strcmp(how, "trimmed") == 0) {
         /* The slab is free and belongs to nobody. */

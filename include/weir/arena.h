@@ -140,7 +140,7 @@ WEIR_API int weir_arena_copy(struct weir_arena *arena, struct weir_view bytes,
 
 /**
  * Copy @count views into the arena, one after the other without gaps, followed by a NUL that is
- * not counted.
+ * not counted. It always copies; weir_text_join() has a separator, and copies only if it must.
  *
  * @parts    may be NULL if @count is 0
  * @ret      written on success only, may be one of @parts; valid as what weir_arena_alloc() returns

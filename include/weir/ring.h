@@ -192,6 +192,9 @@ WEIR_API struct weir_ring_stats weir_ring_stats(const struct weir_ring *ring);
 /**
  * One turn: run tasks, hand requests to the kernel, wait for a completion, handle all there are.
  *
+ * It begins with weir_pool_reclaim(): what other threads dropped comes back, and a trim that they
+ * asked for is done, with the next turn. Nothing of that wakes a turn that waits.
+ *
  * @timeout_ns  longest wait; 0 does not wait, -1 waits without bound
  * Returns      the number of completions handled, those of cancels that came too late included;
  *              0 when the time is over, when there is nothing to wait for, or early: with a task

@@ -15,6 +15,8 @@
  * Invariants   block == NULL: the bytes belong to nobody (literals, memory of the caller's that
  *              outlives every use) and hold/drop do nothing. Otherwise view lies within the block
  *              and the slice counts as one reference on it.
+ * Errors       to hold, cut or drop a slice after its last reference was dropped is a fault of the
+ *              program: see "Misuse" in pool.h for what is caught.
  * Threads      a slice may be handed to another thread and dropped there; see pool.h.
  */
 #ifndef WEIR_SLICE_H

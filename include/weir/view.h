@@ -70,6 +70,27 @@ WEIR_INLINE bool weir_view_equal(struct weir_view a, struct weir_view b);
  */
 WEIR_API uint64_t weir_view_hash(struct weir_view view, uint64_t seed);
 
+/**
+ * The size of @count views in a row with @separator_bytes between each two.
+ *
+ * @parts    may be NULL if @count is 0
+ * @ret      written on success only
+ * Returns   0; -EOVERFLOW it does not fit a size_t.
+ */
+WEIR_API int weir_view_join_bytes(const struct weir_view *parts, size_t count,
+                                  size_t separator_bytes, size_t *ret);
+
+/**
+ * Write @count views in a row, with @separator between each two, into the caller's memory.
+ *
+ * weir_arena_concat() and weir_text_join() are this into an arena.
+ *
+ * @at       room for weir_view_join_bytes(); must overlap none of the views
+ * Returns   the bytes written.
+ */
+WEIR_API size_t weir_view_join_write(const struct weir_view *parts, size_t count,
+                                     struct weir_view separator, uint8_t *at);
+
 /* --- inline bodies ------------------------------------------------------------------------- */
 
 WEIR_INLINE struct weir_view weir_view_of(const void *data, size_t size)
