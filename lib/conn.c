@@ -342,7 +342,7 @@ int weir_conn_init(struct weir_conn *conn, struct weir_ring *ring, int fd,
     weir_op_init(&conn->receive, on_receive, conn);
     weir_op_init(&conn->send, on_send, conn);
     weir_op_init(&conn->linger, on_linger, conn);
-    weir_stream_init(&conn->stream, pool, &options->limits);
+    weir_stream_init_framed(&conn->stream, pool, options->framing, &options->limits);
     int rc = weir_buf_init(&conn->out, pool, &out);
     assert(rc == 0);
     rc = weir_buf_init(&conn->backlog, pool, &backlog);

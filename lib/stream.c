@@ -12,13 +12,27 @@
 #define GATHER_TIMES 16
 #define GATHER_MIN_BYTES 4096u
 
-enum scan { SCAN_WHOLE, SCAN_MORE, SCAN_FAULT };
+/* The length before a message, WEIR_FRAMING_LENGTH32. */
+#define PREFIX_BYTES 4u
+
+/* No payload is that large: nothing leaves in fragments. */
+#define NO_FRAGMENTS SIZE_MAX
+
+/* SCAN_PAYLOAD: scanned is where a payload begins that is to leave in fragments. */
+enum scan { SCAN_WHOLE, SCAN_MORE, SCAN_FAULT, SCAN_PAYLOAD };
 
 void weir_stream_init(struct weir_stream *stream, struct weir_pool *pool,
                       const struct weir_limits *limits)
 {
+    weir_stream_init_framed(stream, pool, WEIR_FRAMING_VALUES, limits);
+}
+
+void weir_stream_init_framed(struct weir_stream *stream, struct weir_pool *pool,
+                             enum weir_framing framing, const struct weir_limits *limits)
+{
     memset(stream, 0, sizeof(*stream));
     stream->pool = pool;
+    stream->framing = (uint8_t)framing;
     if (limits != NULL)
         stream->limits = *limits;
     if (stream->limits.elements == 0)
@@ -29,13 +43,15 @@ void weir_stream_init(struct weir_stream *stream, struct weir_pool *pool,
         stream->limits.bytes = LIMIT_MAX;
 }
 
-/* Drop input and gathered bytes. */
+/* Drop input and gathered bytes. What lies in a chain is the caller's. */
 static void drop_bytes(struct weir_stream *stream)
 {
     weir_slice_drop(&stream->input);
     weir_block_drop(stream->gather);
     stream->gather = NULL;
     stream->gathered = 0;
+    stream->chained = 0;
+    stream->in_parts = false;
 }
 
 void weir_stream_fini(struct weir_stream *stream)
@@ -44,26 +60,36 @@ void weir_stream_fini(struct weir_stream *stream)
     memset(stream, 0, sizeof(*stream));
 }
 
-/* The bytes of the message that lie in one piece: gathered, or at the front of the input. */
+/*
+ * The bytes that come next in one piece: the message so far, gathered or at the front of the input;
+ * of a message in a chain, what is not in it yet.
+ */
 static struct weir_view piece(const struct weir_stream *stream)
 {
-    if (stream->gather != NULL)
+    if (stream->gather != NULL && stream->chained == 0)
         return weir_view_of(stream->gather->data, stream->gathered);
     return stream->input.view;
 }
 
 static bool is_begun(const struct weir_stream *stream)
 {
-    return stream->scanned != 0 || stream->values_left != 0;
+    return stream->scanned != 0 || stream->values_left != 0 || stream->in_parts;
 }
 
-/* The least size that the message can have, from what is known of it. */
+/* The least size that the message, or its part, can have, from what is known of it. Not chained. */
 static size_t least_bytes(const struct weir_stream *stream)
 {
     struct weir_view bytes = piece(stream);
     size_t least = stream->scanned + (size_t)stream->values_left;
 
-    if (stream->values_left != 0 && stream->scanned < bytes.size)
+    if (stream->values_left == 0)
+        return least;
+    if (stream->framing == WEIR_FRAMING_LENGTH32)
+        return PREFIX_BYTES;
+    /* A part may end with any value's head: nothing behind that is surely needed. */
+    if (stream->by_parts)
+        least = stream->scanned + 1;
+    if (stream->scanned < bytes.size)
         least += weir_wire_tags[bytes.data[stream->scanned]].head_bytes - 1u;
     return least;
 }
@@ -86,14 +112,15 @@ static enum scan refuse(struct weir_stream *stream, int error, const char *reaso
 
 /*
  * Take the head at scanned, of which @at[0..left-1] is there, into account. SCAN_WHOLE: it was
- * all there, on to the next one.
+ * all there, on to the next one. SCAN_PAYLOAD: it was, and @fragment_min bytes or more follow it.
  */
-static enum scan scan_head(struct weir_stream *stream, const uint8_t *at, size_t left)
+static enum scan scan_head(struct weir_stream *stream, const uint8_t *at, size_t left,
+                           size_t fragment_min)
 {
     const struct weir_limits *limits = &stream->limits;
     struct weir_wire_tag tag = weir_wire_tags[at[0]];
-    /* Both within the limit so far, hence no sum below wraps. */
-    uint64_t size = (uint64_t)stream->scanned + tag.head_bytes;
+    /* All within the limit so far, hence no sum below wraps. */
+    uint64_t size = stream->parted + stream->scanned + tag.head_bytes;
     uint64_t values = stream->values_left - 1;
 
     if (tag.kind == WEIR_WIRE_BAD)
@@ -103,23 +130,73 @@ static enum scan scan_head(struct weir_stream *stream, const uint8_t *at, size_t
     if (left < tag.head_bytes)
         return SCAN_MORE;
     uint64_t length = weir_wire_length(at, tag);
-    if (tag.kind == WEIR_WIRE_BYTES)
-        size += length;
+    bool is_payload = tag.kind == WEIR_WIRE_BYTES;
+    bool is_large = is_payload && length >= fragment_min;
+    if (is_payload)
+        size += is_large ? 0 : length;
     else
         values += tag.kind == WEIR_WIRE_MAP ? 2 * length : length;
     if (size > limits->bytes || values > limits->bytes - size)
         return refuse(stream, -EMSGSIZE, "a message above the limit of bytes");
     if (values >= limits->elements - stream->elements)
         return refuse(stream, -EMSGSIZE, "a message above the limit of elements");
-    stream->scanned = (size_t)size;
+    stream->scanned = (size_t)(size - stream->parted);
     stream->values_left = values;
     stream->elements++;
-    return SCAN_WHOLE;
+    if (!is_large)
+        return SCAN_WHOLE;
+    stream->payload_left = length;
+    return SCAN_PAYLOAD;
+}
+
+/* The same for the length that WEIR_FRAMING_LENGTH32 puts before a message. */
+static enum scan scan_prefix(struct weir_stream *stream, const uint8_t *at, size_t left,
+                             size_t fragment_min)
+{
+    if (left < PREFIX_BYTES)
+        return SCAN_MORE;
+    uint32_t length = weir_wire_load32(at);
+    if (length > stream->limits.bytes && length < fragment_min)
+        return refuse(stream, -EMSGSIZE, "a message above the limit of bytes");
+    stream->values_left = 0;
+    stream->scanned = PREFIX_BYTES;
+    if (length < fragment_min) {
+        stream->scanned += length;
+        return SCAN_WHOLE;
+    }
+    stream->payload_left = length;
+    return SCAN_PAYLOAD;
+}
+
+/*
+ * The head at scanned, in @bytes, which piece() returned, and how much of it is there; 0: nothing.
+ * A head that is cut by the end of a chain is put together from what was kept of it.
+ */
+static size_t find_head(struct weir_stream *stream, struct weir_view bytes, const uint8_t **ret)
+{
+    size_t kept = stream->head_size;
+    size_t from = stream->scanned + kept - stream->chained;
+
+    if (WEIR_LIKELY(kept == 0)) {
+        if (from >= bytes.size)
+            return 0;
+        *ret = bytes.data + from;
+        return bytes.size - from;
+    }
+    assert(from == 0);
+    size_t more = sizeof(stream->head) - kept;
+    if (more > bytes.size)
+        more = bytes.size;
+    if (more != 0)
+        memcpy(stream->head + kept, bytes.data, more);
+    *ret = stream->head;
+    return kept + more;
 }
 
 /* Look at the heads that are there, each once. */
-static enum scan scan(struct weir_stream *stream)
+static enum scan scan(struct weir_stream *stream, size_t fragment_min)
 {
+    bool prefixed = stream->framing == WEIR_FRAMING_LENGTH32;
     struct weir_view bytes = piece(stream);
 
     if (!is_begun(stream)) {
@@ -128,14 +205,18 @@ static enum scan scan(struct weir_stream *stream)
         stream->values_left = 1;
     }
     while (stream->values_left != 0) {
-        if (stream->scanned >= bytes.size)
+        const uint8_t *at;
+        size_t left = find_head(stream, bytes, &at);
+        if (left == 0)
             return SCAN_MORE;
-        enum scan found =
-            scan_head(stream, bytes.data + stream->scanned, bytes.size - stream->scanned);
+        enum scan found = prefixed ? scan_prefix(stream, at, left, fragment_min)
+                                   : scan_head(stream, at, left, fragment_min);
+        if (found != SCAN_MORE)
+            stream->head_size = 0;
         if (found != SCAN_WHOLE)
             return found;
     }
-    return stream->scanned <= bytes.size ? SCAN_WHOLE : SCAN_MORE;
+    return stream->scanned - stream->chained <= bytes.size ? SCAN_WHOLE : SCAN_MORE;
 }
 
 static void advance_input(struct weir_stream *stream, size_t size_bytes)
@@ -157,13 +238,14 @@ static size_t gather_size(const struct weir_stream *stream, size_t present)
     size_t least = least_bytes(stream);
     /* Of the room, not of what is in it: what is known to come may grow by a byte per head. */
     size_t twice = stream->gather != NULL ? 2 * stream->gather->size : 0;
+    size_t most = (size_t)stream->limits.bytes + PREFIX_BYTES;
 
     if (size < GATHER_MIN_BYTES)
         size = GATHER_MIN_BYTES;
     if (size > least)
         size = least;
     if (size < twice)
-        size = twice < stream->limits.bytes ? twice : (size_t)stream->limits.bytes;
+        size = twice < most ? twice : most;
     return size;
 }
 
@@ -216,7 +298,8 @@ int weir_stream_feed(struct weir_stream *stream, const struct weir_slice *slice)
     if (stream->fault.error != 0)
         return stream->fault.error;
     if (input->view.size != 0) {
-        if (stream->gather != NULL || !is_cut(stream))
+        if (stream->gather != NULL || stream->chained != 0 || stream->payload_left != 0 ||
+            !is_cut(stream))
             return -EBUSY;
         if (slice->view.size == 0)
             return 0;
@@ -235,58 +318,257 @@ int weir_stream_feed(struct weir_stream *stream, const struct weir_slice *slice)
     return 0;
 }
 
-/* The whole message as a slice of its own; the stream is at the next one then. */
-static struct weir_slice take_message(struct weir_stream *stream)
+/* The message is complete: on to the next one. */
+static void end_message(struct weir_stream *stream)
+{
+    stream->scanned = 0;
+    stream->elements = 0;
+    stream->parted = 0;
+    stream->chained = 0;
+    stream->in_parts = false;
+    stream->by_parts = false;
+    stream->stats.messages++;
+}
+
+/* Bytes at the start of what was scanned that are none of the message. */
+static size_t prefix_bytes(const struct weir_stream *stream)
+{
+    return stream->framing == WEIR_FRAMING_LENGTH32 && !stream->in_parts ? PREFIX_BYTES : 0;
+}
+
+/* What was scanned as a slice of its own, which is all there. The stream goes on behind it. */
+static struct weir_slice take_scanned(struct weir_stream *stream)
 {
     size_t size = stream->scanned;
-    struct weir_slice message;
+    size_t prefix = prefix_bytes(stream);
+    struct weir_slice taken = {{NULL, 0}, NULL};
 
+    if (size == 0)
+        return taken;
     if (stream->gather != NULL) {
         assert(stream->gathered == size);
-        message = weir_slice_adopt(weir_view_of(stream->gather->data, size), stream->gather);
+        taken = weir_slice_adopt(weir_view_of(stream->gather->data + prefix, size - prefix),
+                                 stream->gather);
         stream->gather = NULL;
         stream->gathered = 0;
         stream->stats.gathered++;
     } else {
         struct weir_block *block = stream->input.block;
-        message = weir_slice_adopt(weir_view_of(stream->input.view.data, size),
-                                   block != NULL ? weir_block_hold(block) : NULL);
+        taken = weir_slice_adopt(weir_view_of(stream->input.view.data + prefix, size - prefix),
+                                 block != NULL ? weir_block_hold(block) : NULL);
         advance_input(stream, size);
     }
-    stream->scanned = 0;
-    stream->elements = 0;
     stream->message_offset += size;
-    stream->stats.messages++;
-    stream->stats.bytes += size;
-    return message;
+    stream->stats.bytes += size - prefix;
+    return taken;
 }
 
-int weir_stream_next(struct weir_stream *stream, struct weir_slice *ret)
+/* Gather until what can be scanned is. Returns 0 (@ret says what it is, not SCAN_MORE), -EAGAIN or
+ * an error. */
+static int scan_gathering(struct weir_stream *stream, size_t fragment_min, enum scan *ret)
 {
     if (stream->fault.error != 0)
         return stream->fault.error;
     for (;;) {
-        enum scan found = scan(stream);
+        enum scan found = scan(stream, fragment_min);
         if (found == SCAN_FAULT)
             return stream->fault.error;
-        if (found == SCAN_WHOLE)
-            break;
+        *ret = found;
+        if (found != SCAN_MORE)
+            return 0;
         if (stream->gather == NULL || stream->input.view.size == 0)
             return -EAGAIN;
         int rc = gather_more(stream);
         if (rc != 0)
             return rc;
     }
-    *ret = take_message(stream);
+}
+
+int weir_stream_next(struct weir_stream *stream, struct weir_slice *ret)
+{
+    enum scan found;
+
+    assert(stream->chained == 0 && (!stream->by_parts || stream->fault.error != 0));
+    int rc = scan_gathering(stream, NO_FRAGMENTS, &found);
+    if (rc != 0)
+        return rc;
+    *ret = take_scanned(stream);
+    end_message(stream);
     return 0;
 }
+
+/* --- in chains -------------------------------------------------------------------------------- */
+
+/* @size bytes at the front of the input went into the chain. */
+static void count_chained(struct weir_stream *stream, struct weir_view bytes)
+{
+    size_t end = stream->chained + bytes.size;
+
+    if (stream->values_left != 0 && stream->scanned < end) {
+        /* The rest of a head, or as much of it as there is. */
+        size_t from = stream->head_size != 0 ? 0 : stream->scanned - stream->chained;
+        size_t more = bytes.size - from;
+        assert(more <= sizeof(stream->head) - stream->head_size);
+        memcpy(stream->head + stream->head_size, bytes.data + from, more);
+        stream->head_size = (uint8_t)(stream->head_size + more);
+    }
+    stream->chained = end;
+}
+
+/* Have room for @size_bytes behind the small pieces that were copied before. */
+static int make_tail(struct weir_stream *stream, size_t size_bytes)
+{
+    struct weir_block *block;
+
+    if (stream->gather != NULL && size_bytes <= stream->gather->size - stream->gathered)
+        return 0;
+    int rc = weir_pool_alloc(stream->pool, GATHER_MIN_BYTES, &block);
+    if (rc != 0)
+        return rc;
+    weir_block_drop(stream->gather);
+    stream->gather = block;
+    stream->gathered = 0;
+    return 0;
+}
+
+/* Append a copy of @bytes, which touches the copy before. */
+static int chain_copy(struct weir_stream *stream, struct weir_view bytes, struct weir_chain *chain)
+{
+    int rc = make_tail(stream, bytes.size);
+    if (rc != 0)
+        return rc;
+    uint8_t *at = stream->gather->data + stream->gathered;
+    struct weir_slice copy = weir_slice_adopt(weir_view_of(at, bytes.size), stream->gather);
+    memcpy(at, bytes.data, bytes.size);
+    rc = weir_chain_append(chain, &copy);
+    if (rc != 0)
+        return rc;
+    stream->gathered += bytes.size;
+    stream->stats.bytes_copied += bytes.size;
+    return 0;
+}
+
+/* Move @size bytes from the front of the input into the chain. */
+static int chain_input(struct weir_stream *stream, size_t size, struct weir_chain *chain)
+{
+    struct weir_slice bytes = stream->input;
+    int rc;
+
+    if (size == 0)
+        return 0;
+    bytes.view.size = size;
+    if (size < WEIR_STREAM_LINK_MIN_BYTES && weir_slice_is_small(&bytes) &&
+        stream->chained + size != stream->scanned)
+        rc = chain_copy(stream, bytes.view, chain);
+    else
+        rc = weir_chain_append(chain, &bytes);
+    if (rc != 0)
+        return rc;
+    count_chained(stream, bytes.view);
+    advance_input(stream, size);
+    return 0;
+}
+
+/* What was gathered of the message before is the chain's first slice. */
+static int chain_gathered(struct weir_stream *stream, struct weir_chain *chain)
+{
+    struct weir_view bytes = piece(stream);
+    struct weir_slice slice = weir_slice_adopt(bytes, stream->gather);
+
+    int rc = weir_chain_append(chain, &slice);
+    if (rc == 0)
+        count_chained(stream, bytes);
+    return rc;
+}
+
+int weir_stream_next_chain(struct weir_stream *stream, struct weir_chain *chain)
+{
+    int rc = 0;
+
+    if (stream->fault.error != 0)
+        return stream->fault.error;
+    assert(chain->size_bytes == stream->chained && !stream->by_parts);
+    if (stream->gather != NULL && stream->chained == 0)
+        rc = chain_gathered(stream, chain);
+    if (rc != 0)
+        return rc;
+    enum scan found = scan(stream, NO_FRAGMENTS);
+    if (found == SCAN_FAULT)
+        return stream->fault.error;
+    size_t size = stream->input.view.size;
+    if (found == SCAN_WHOLE)
+        size = stream->scanned - stream->chained;
+    rc = chain_input(stream, size, chain);
+    if (rc != 0 || found == SCAN_MORE)
+        return rc != 0 ? rc : -EAGAIN;
+    weir_block_drop(stream->gather);
+    stream->gather = NULL;
+    stream->gathered = 0;
+    weir_chain_consume(chain, prefix_bytes(stream));
+    stream->message_offset += stream->scanned;
+    stream->stats.bytes += chain->size_bytes;
+    end_message(stream);
+    return 0;
+}
+
+/* --- in parts --------------------------------------------------------------------------------- */
+
+/* A fragment of the payload that is begun. */
+static int take_fragment(struct weir_stream *stream, struct weir_stream_part *ret)
+{
+    size_t size = stream->input.view.size;
+    struct weir_slice bytes = stream->input;
+
+    if (size == 0)
+        return -EAGAIN;
+    if (size > stream->payload_left)
+        size = (size_t)stream->payload_left;
+    bytes.view.size = size;
+    ret->kind = WEIR_PART_FRAGMENT;
+    ret->bytes = weir_slice_hold(&bytes);
+    stream->payload_left -= size;
+    ret->payload_left = stream->payload_left;
+    stream->message_offset += size;
+    stream->stats.bytes += size;
+    advance_input(stream, size);
+    return 0;
+}
+
+int weir_stream_next_part(struct weir_stream *stream, size_t fragment_min_bytes,
+                          struct weir_stream_part *ret)
+{
+    enum scan found;
+
+    assert(fragment_min_bytes != 0 && stream->chained == 0);
+    if (stream->in_parts && stream->payload_left != 0)
+        return take_fragment(stream, ret);
+    stream->by_parts = true;
+    int rc = scan_gathering(stream, fragment_min_bytes, &found);
+    if (rc != 0) {
+        stream->by_parts = is_begun(stream);
+        return rc;
+    }
+    bool is_last = found == SCAN_WHOLE;
+    ret->kind = !is_last ? WEIR_PART_HEAD : stream->in_parts ? WEIR_PART_TAIL : WEIR_PART_WHOLE;
+    size_t size = stream->scanned;
+    ret->bytes = take_scanned(stream);
+    ret->payload_left = is_last ? 0 : stream->payload_left;
+    stream->scanned = 0;
+    stream->parted += size;
+    stream->in_parts = true;
+    if (is_last)
+        end_message(stream);
+    return 0;
+}
+
+/* --- the rest --------------------------------------------------------------------------------- */
 
 int weir_stream_compact(struct weir_stream *stream, size_t below_bytes)
 {
     struct weir_slice *input = &stream->input;
 
-    if (stream->gather != NULL || input->view.size == 0 || input->view.size >= below_bytes ||
-        !is_cut(stream))
+    if (stream->gather != NULL || stream->chained != 0 || input->view.size == 0 ||
+        input->view.size >= below_bytes || !is_cut(stream))
         return 0;
     int rc = grow_gather(stream, 0);
     if (rc == 0)
@@ -296,7 +578,8 @@ int weir_stream_compact(struct weir_stream *stream, size_t below_bytes)
 
 bool weir_stream_is_partial(const struct weir_stream *stream)
 {
-    return stream->gather != NULL || stream->input.view.size != 0;
+    return stream->gather != NULL || stream->input.view.size != 0 || stream->chained != 0 ||
+           stream->in_parts;
 }
 
 struct weir_fault weir_stream_fault(const struct weir_stream *stream)

@@ -528,6 +528,27 @@ static void malformed_bytes_close_with_their_place(void **state)
     }
 }
 
+static void messages_behind_their_length_are_handed_out_without_it(void **state)
+{
+    static const char bytes[] = "\0\0\0\5hello\0\0\0\0\0\0\0\1x\0\0\0\6";
+    struct weir_conn_options options = {.limits = {.bytes = 5}, .framing = WEIR_FRAMING_LENGTH32};
+    struct host host = {.act = NULL};
+    struct io io;
+
+    (void)state;
+    io_open(&io, NULL, NULL);
+    host_open(&host, &io, true, &options);
+    host_send(&host, bytes, sizeof bytes - 1);
+    host_until_closed(&host);
+    assert_int_equal(host.messages, 3);
+    assert_int_equal(host.seen_size, 6);
+    assert_memory_equal(host.seen, "hellox", 6);
+    assert_int_equal(host.why.error, -EMSGSIZE);
+    assert_int_equal(host.why.offset, 18);
+    host_fini(&host);
+    io_close(&io);
+}
+
 /* --- pausing ---------------------------------------------------------------------------------- */
 
 static void pause_after(struct host *host, const struct weir_slice *message)
@@ -1480,6 +1501,7 @@ int main(void)
         IO_TEST(messages_that_straddle_blocks_are_counted_exactly),
         IO_TEST(half_messages_do_not_pin_receive_blocks),
         IO_TEST(malformed_bytes_close_with_their_place),
+        IO_TEST(messages_behind_their_length_are_handed_out_without_it),
         IO_TEST(answers_to_what_came_before_malformed_bytes_arrive),
         IO_TEST(a_peer_that_never_takes_what_is_sent_is_given_up_in_time),
         IO_TEST(what_a_peer_sent_before_it_went_is_handed_out),

@@ -79,6 +79,8 @@ struct weir_conn_options {
     size_t out_high_bytes;     /**< waiting to leave, above which reading pauses; 0: 1 MiB */
     size_t out_limit_bytes;    /**< most that may wait to leave; 0: 64 MiB */
     uint32_t linger_ms;        /**< see weir_conn_finish(); 0: 5000 */
+    /** How received messages are told apart; what is sent is framed by who packs it. */
+    enum weir_framing framing;
 };
 
 /** What a connection did. */

@@ -2,7 +2,8 @@
 /*
  * fuzz_stream: however a flow is cut, the same messages come out of it, and the same fault.
  *
- * The first byte chooses limits, the next eight the cuts and whether pieces touch; the rest flows.
+ * The first byte chooses limits, the next eight the cuts, whether pieces touch, the framing, and
+ * whether messages come in one piece, as chains or in parts; the rest flows.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -33,44 +34,122 @@ static struct weir_slice make_slice(struct weir_pool *pool, struct weir_view byt
     return weir_slice_adopt(weir_view_of(block->data, bytes.size), block);
 }
 
-/* Take all messages that are there: they are the bytes of @flow from @*offset on. */
-static int drain(struct weir_stream *stream, struct weir_view flow, uint64_t *offset)
-{
-    struct weir_slice message;
-    int rc;
+enum way { PIECE, CHAIN, PARTS };
 
-    while ((rc = weir_stream_next(stream, &message)) == 0) {
-        struct weir_view wanted;
+/* How a flow is read. */
+struct plan {
+    struct weir_limits limits;
+    enum weir_framing framing;
+    enum way way;
+    size_t fragment_min;
+};
+
+struct reader {
+    struct weir_stream stream;
+    struct weir_chain chain;
+    struct weir_view flow;
+    uint64_t offset;  /* up to here all came out */
+    uint64_t message; /* and here the message began */
+    uint64_t payload_left;
+};
+
+/* The next bytes of the flow are @got, behind the length that framing puts there. */
+static void expect_bytes(struct reader *r, struct weir_view got, size_t prefix)
+{
+    struct weir_view wanted;
+
+    r->offset += prefix;
+    require(weir_view_slice(r->flow, (size_t)r->offset, got.size, &wanted) == 0);
+    require(weir_view_equal(wanted, got));
+    r->offset += got.size;
+    require(weir_stream_offset(&r->stream) == r->offset);
+}
+
+static void end_message(struct reader *r, const struct plan *plan)
+{
+    if (plan->framing == WEIR_FRAMING_VALUES) {
         struct weir_limits limits = {.depth = WEIR_DEPTH_MAX};
-        require(weir_view_slice(flow, (size_t)*offset, message.view.size, &wanted) == 0);
-        require(weir_view_equal(wanted, message.view));
-        int checked = weir_check(message.view, &limits, NULL);
+        size_t size = (size_t)(r->offset - r->message);
+        int checked = weir_check(weir_view_of(r->flow.data + r->message, size), &limits, NULL);
         require(checked == 0 || checked == -ENOBUFS);
-        *offset += message.view.size;
-        require(weir_stream_offset(stream) == *offset);
-        weir_slice_drop(&message);
     }
-    return rc;
+    r->message = r->offset;
+}
+
+static int take_chain(struct reader *r, const struct plan *plan, size_t prefix)
+{
+    int rc = weir_stream_next_chain(&r->stream, &r->chain);
+    struct weir_view wanted;
+
+    if (rc != 0)
+        return rc;
+    r->offset += prefix;
+    require(weir_view_slice(r->flow, (size_t)r->offset, r->chain.size_bytes, &wanted) == 0);
+    require(weir_chain_equal_view(&r->chain, wanted));
+    r->offset += wanted.size;
+    weir_chain_reset(&r->chain);
+    end_message(r, plan);
+    return 0;
+}
+
+static int take_part(struct reader *r, const struct plan *plan, size_t prefix)
+{
+    struct weir_stream_part part;
+    bool is_first = r->message == r->offset;
+
+    int rc = weir_stream_next_part(&r->stream, plan->fragment_min, &part);
+    if (rc != 0)
+        return rc;
+    expect_bytes(r, part.bytes.view, is_first ? prefix : 0);
+    if (part.kind == WEIR_PART_FRAGMENT)
+        require(part.payload_left == r->payload_left - part.bytes.view.size);
+    else
+        require(r->payload_left == 0);
+    require((part.kind == WEIR_PART_WHOLE) == (is_first && part.payload_left == 0));
+    r->payload_left = part.payload_left;
+    weir_slice_drop(&part.bytes);
+    if (part.kind == WEIR_PART_WHOLE || part.kind == WEIR_PART_TAIL)
+        end_message(r, plan);
+    return 0;
+}
+
+static int take(struct reader *r, const struct plan *plan)
+{
+    size_t prefix = plan->framing == WEIR_FRAMING_LENGTH32 ? 4 : 0;
+    struct weir_slice message;
+
+    if (plan->way == CHAIN)
+        return take_chain(r, plan, prefix);
+    if (plan->way == PARTS)
+        return take_part(r, plan, prefix);
+    int rc = weir_stream_next(&r->stream, &message);
+    if (rc != 0)
+        return rc;
+    expect_bytes(r, message.view, prefix);
+    weir_slice_drop(&message);
+    end_message(r, plan);
+    return 0;
 }
 
 struct verdict {
     int error;
     struct weir_fault fault;
     struct weir_stream_stats stats;
-    uint64_t offset;
+    uint64_t message;
     bool partial;
 };
 
 /* Feed @whole in pieces of random sizes, or as one if @state is NULL. */
-static struct verdict run(struct weir_pool *pool, const struct weir_limits *limits,
+static struct verdict run(struct weir_pool *pool, const struct plan *plan,
                           const struct weir_slice *whole, uint64_t *state)
 {
     struct verdict verdict = {-EAGAIN, {0, 0, NULL}, {0, 0, 0, 0}, 0, false};
     struct weir_view flow = whole->view;
-    struct weir_stream stream;
+    struct reader r = {.flow = flow};
     size_t largest = state != NULL ? 1 + next_random(state) % 64 : 0;
 
-    weir_stream_init(&stream, pool, limits);
+    weir_stream_init_framed(&r.stream, pool, plan->framing, &plan->limits);
+    weir_chain_init(&r.chain, pool);
     for (size_t at = 0; at < flow.size && verdict.error == -EAGAIN;) {
         size_t size = state != NULL ? next_random(state) % (largest + 1) : flow.size;
         struct weir_slice piece;
@@ -80,42 +159,51 @@ static struct verdict run(struct weir_pool *pool, const struct weir_limits *limi
             require(weir_slice_sub(whole, at, size, &piece) == 0);
         else
             piece = make_slice(pool, weir_view_of(flow.data + at, size));
-        require(weir_stream_feed(&stream, &piece) == 0);
+        require(weir_stream_feed(&r.stream, &piece) == 0);
         weir_slice_drop(&piece);
-        verdict.error = drain(&stream, flow, &verdict.offset);
+        while ((verdict.error = take(&r, plan)) == 0)
+            ;
         at += size;
         if (verdict.error == -EAGAIN)
-            require(weir_stream_is_partial(&stream) == (verdict.offset != at));
+            require(weir_stream_is_partial(&r.stream) == (r.message != at));
+        if (state != NULL && next_random(state) % 8 == 0)
+            require(weir_stream_compact(&r.stream, 64) == 0);
     }
-    verdict.fault = weir_stream_fault(&stream);
-    verdict.stats = weir_stream_stats(&stream);
-    verdict.partial = weir_stream_is_partial(&stream);
+    verdict.fault = weir_stream_fault(&r.stream);
+    verdict.stats = weir_stream_stats(&r.stream);
+    verdict.partial = weir_stream_is_partial(&r.stream);
+    verdict.message = r.message;
     require(verdict.fault.error == (verdict.error == -EAGAIN ? 0 : verdict.error));
-    weir_stream_fini(&stream);
+    weir_stream_fini(&r.stream);
+    weir_chain_fini(&r.chain);
     return verdict;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct weir_limits limits = {.bytes = 1 << 20};
+    struct plan plan = {.limits = {.bytes = 1 << 20}};
     struct weir_pool *pool;
 
     if (size < 9)
         return 0;
     if (data[0] % 4 == 1)
-        limits.bytes = 1u + data[0] / 4;
+        plan.limits.bytes = 1u + data[0] / 4;
     else if (data[0] % 4 == 2)
-        limits.elements = 1u + data[0] / 4;
+        plan.limits.elements = 1u + data[0] / 4;
     uint64_t state = weir_wire_load64(data + 1);
+    plan.way = (enum way)(data[1] % 3);
+    plan.framing = data[1] / 3 % 2 != 0 ? WEIR_FRAMING_LENGTH32 : WEIR_FRAMING_VALUES;
+    plan.fragment_min = 1u + data[2] % 32;
     require(weir_pool_create(NULL, &pool) == 0);
     struct weir_slice whole = make_slice(pool, weir_view_of(data + 9, size - 9));
-    struct verdict one = run(pool, &limits, &whole, NULL);
-    require(one.stats.bytes_copied == 0 && one.stats.gathered == 0);
+    struct verdict one = run(pool, &plan, &whole, NULL);
+    require((plan.way == CHAIN || one.stats.bytes_copied == 0) && one.stats.gathered == 0);
     for (int round = 0; round < 3; round++) {
-        struct verdict cut = run(pool, &limits, &whole, &state);
-        require(cut.error == one.error && cut.offset == one.offset && cut.partial == one.partial);
+        struct verdict cut = run(pool, &plan, &whole, &state);
+        require(cut.error == one.error && cut.message == one.message && cut.partial == one.partial);
         require(cut.fault.offset == one.fault.offset);
-        require(cut.stats.messages == one.stats.messages && cut.stats.bytes == one.stats.bytes);
+        require(cut.stats.messages == one.stats.messages);
+        require(plan.way == PARTS || cut.stats.bytes == one.stats.bytes);
         require(cut.stats.bytes_copied <= 8 * (size + 1));
     }
     weir_slice_drop(&whole);
