@@ -59,7 +59,8 @@ struct weir_buf_options {
     size_t initial_bytes;     /**< first segment; 0: 4096 */
     size_t segment_max_bytes; /**< largest planned segment (a reserve may need more); 0: 64 Ki */
     size_t limit_bytes;       /**< most bytes in the buffer at a time; 0: no limit */
-    /** weir_buf_append_slice() copies slices smaller than this and links the rest; 0: 1024 */
+    /** weir_buf_append_slice() copies slices smaller than this and links the rest; 0: 4096, where
+     * a copy began to cost more than two more iovecs (weir-bench --filter bytes). */
     size_t link_min_bytes;
     size_t message_limit_bytes; /**< most bytes of a message, its header included; 0: no limit */
     size_t headroom_bytes;      /**< see weir_buf_set_headroom(); 0: none */
