@@ -192,8 +192,8 @@ WEIR_API int weir_buf_begin(struct weir_buf *buf, size_t hint_bytes);
  *     weir_pack_begin(&p, &buf, 0);
  *     ...
  *     size_t body = weir_pack_offset(&p);
- *     weir_buf_prepend(&buf, 4, &at);
- *     weir_wire_store32(at, (uint32_t)body);
+ *     if (weir_buf_prepend(&buf, 4, &at) == 0)
+ *         weir_wire_store32(at, (uint32_t)body);
  *     weir_pack_end(&p, &frame);                       // prefix and body
  *
  * @headroom_bytes  0: none. Counts against both limits from the message's begin to its end.
@@ -201,12 +201,13 @@ WEIR_API int weir_buf_begin(struct weir_buf *buf, size_t hint_bytes);
 WEIR_API void weir_buf_set_headroom(struct weir_buf *buf, size_t headroom_bytes);
 
 /**
- * Put @size_bytes before the first byte of the message that is begun (asserted).
+ * Put @size_bytes before the first byte of the message that is begun.
  *
  * May be done several times, each goes before the one before.
  *
  * @ret         written on success only: where to write them. Until then they are undefined.
- * Returns      0; -ENOBUFS less headroom is left: nothing changed.
+ * Returns      0; -ENOBUFS less headroom is left, -EINVAL no message is begun (a packer's begin
+ *              that failed says so only at its end): nothing changed.
  * Valid until  the next call that appends, cancel or end: write them at once.
  */
 WEIR_API int weir_buf_prepend(struct weir_buf *buf, size_t size_bytes, uint8_t **ret);
