@@ -173,6 +173,7 @@ static void more_than_the_headroom_is_refused(void **state)
 
     (void)state;
     begin(&f, &(struct weir_buf_options){.headroom_bytes = 4});
+    assert_int_equal(weir_buf_prepend(&f.buf, 0, &at), -EINVAL);
     assert_int_equal(weir_buf_begin(&f.buf, 0), 0);
     assert_int_equal(weir_buf_prepend(&f.buf, 5, &at), -ENOBUFS);
     assert_int_equal(weir_buf_prepend(&f.buf, SIZE_MAX, &at), -ENOBUFS);
