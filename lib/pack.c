@@ -1,67 +1,69 @@
 /* SPDX-License-Identifier: MIT */
 #include "weir/pack.h"
 
-int weir_pack_begin(struct weir_packer *packer, struct weir_buf *buf, size_t hint_bytes)
+static uint8_t *failed(struct weir_buf *buf, int error, size_t offset)
 {
-    int rc = weir_buf_begin(buf, hint_bytes);
-
-    packer->buf = buf;
-    packer->error = rc;
-    packer->error_offset = 0;
-    packer->pos = rc == 0 ? buf->pos : NULL;
-    packer->end = rc == 0 ? buf->end : NULL;
-    return rc;
+    assert(error < 0);
+    buf->message_error = error;
+    buf->message_error_offset = offset;
+    return NULL;
 }
 
-int weir_pack_end(struct weir_packer *packer, struct weir_view *ret)
+/* A packer of a function's own, to write with and to return the position of. */
+static struct weir_packer packer_at(struct weir_buf *buf, uint8_t *pos)
 {
-    struct weir_buf *buf = packer->buf;
+    struct weir_packer packer = {pos, pos != NULL ? buf->end : NULL, buf, 0, false};
+    return packer;
+}
 
-    if (packer->error != 0) {
-        weir_pack_cancel(packer);
-        return packer->error;
+uint8_t *weir_pack_begin_slow(struct weir_buf *buf, size_t hint_bytes)
+{
+    int rc = weir_buf_begin(buf, hint_bytes);
+    if (rc != 0)
+        return failed(buf, rc, 0);
+    return buf->pos;
+}
+
+int weir_pack_end_slow(struct weir_buf *buf, uint8_t *pos, uint64_t values, bool uncounted,
+                       struct weir_view *ret)
+{
+    (void)values;
+    (void)uncounted;
+    if (pos == NULL) {
+        weir_pack_cancel_slow(buf);
+        return buf->message_error;
     }
-    assert(buf->message != NULL && buf->end == packer->end);
-    buf->pos = packer->pos;
+    assert(buf->message != NULL);
+    buf->pos = pos;
     weir_buf_end(buf, ret);
-    packer->end = packer->pos;
     return 0;
 }
 
-void weir_pack_cancel(struct weir_packer *packer)
+void weir_pack_cancel_slow(struct weir_buf *buf)
 {
     /* Where beginning the message failed, there is none. */
-    if (packer->buf->message != NULL)
-        weir_buf_cancel(packer->buf);
-    packer->end = packer->pos;
+    if (buf->message != NULL)
+        weir_buf_cancel(buf);
 }
 
-void weir_pack_fail(struct weir_packer *packer, int error)
+uint8_t *weir_pack_fail_slow(struct weir_buf *buf, uint8_t *pos, int error)
 {
-    assert(error < 0);
-    if (packer->error != 0)
-        return;
-    packer->error_offset = (size_t)(packer->pos - packer->buf->message);
-    packer->error = error;
-    packer->pos = packer->end;
+    if (pos == NULL)
+        return NULL;
+    return failed(buf, error, (size_t)(pos - buf->message));
 }
 
-uint8_t *weir_pack_room_slow(struct weir_packer *packer, size_t size_bytes)
+uint8_t *weir_pack_room_slow(struct weir_buf *buf, uint8_t *pos, size_t size_bytes)
 {
-    struct weir_buf *buf = packer->buf;
     uint8_t *at;
 
-    if (packer->error != 0)
+    if (pos == NULL)
         return NULL;
-    assert(buf->message != NULL && buf->end == packer->end);
-    buf->pos = packer->pos;
+    assert(buf->message != NULL);
+    buf->pos = pos;
     int rc = weir_buf_reserve(buf, size_bytes, &at);
-    if (rc != 0) {
-        weir_pack_fail(packer, rc);
-        return NULL;
-    }
-    packer->pos = at;
-    packer->end = buf->end;
+    if (rc != 0)
+        return weir_pack_fail_slow(buf, pos, rc);
     return at;
 }
 
@@ -107,63 +109,75 @@ static void pack_number_exactly(struct weir_packer *packer, unsigned tag, unsign
     packer->pos = at;
 }
 
-void weir_pack_uint_slow(struct weir_packer *packer, uint64_t value)
+uint8_t *weir_pack_uint_slow(struct weir_buf *buf, uint8_t *pos, uint64_t value)
 {
+    struct weir_packer packer = packer_at(buf, pos);
     unsigned log2_bytes = 3;
-    if (value < 0x80) {
-        weir_pack_byte(packer, (unsigned)value);
-        return;
-    }
+
     while (log2_bytes > 0 && value >> (8u << (log2_bytes - 1)) == 0)
         log2_bytes--;
-    pack_number_exactly(packer, WEIR_TAG_UINT8, log2_bytes, value);
+    if (value < 0x80)
+        weir_pack_byte(&packer, (unsigned)value);
+    else
+        pack_number_exactly(&packer, WEIR_TAG_UINT8, log2_bytes, value);
+    return packer.pos;
 }
 
-void weir_pack_int_slow(struct weir_packer *packer, int64_t value)
+uint8_t *weir_pack_int_slow(struct weir_buf *buf, uint8_t *pos, int64_t value)
 {
+    struct weir_packer packer = packer_at(buf, pos);
     unsigned log2_bytes = 3;
-    if (value >= 0) {
-        weir_pack_uint_slow(packer, (uint64_t)value);
-        return;
-    }
-    if (value >= -32) {
-        weir_pack_byte(packer, (uint8_t)value);
-        return;
-    }
+
+    assert(value < 0);
     /* As wide as the sign and the bits that differ from it. */
     while (log2_bytes > 0 && ~(uint64_t)value >> ((8u << (log2_bytes - 1)) - 1) == 0)
         log2_bytes--;
-    pack_number_exactly(packer, WEIR_TAG_INT8, log2_bytes, (uint64_t)value);
+    if (value >= -32)
+        weir_pack_byte(&packer, (uint8_t)value);
+    else
+        pack_number_exactly(&packer, WEIR_TAG_INT8, log2_bytes, (uint64_t)value);
+    return packer.pos;
 }
 
-void weir_pack_bytes_slow(struct weir_packer *packer, uint8_t tag8, uint8_t tag16,
-                          struct weir_view bytes)
+/* Head and bytes of a str or bin, the head of which starts with @tag8 or one of the next two. */
+uint8_t *weir_pack_bytes_slow(struct weir_buf *buf, uint8_t *pos, unsigned tag8,
+                              struct weir_view bytes)
 {
+    struct weir_packer packer = packer_at(buf, pos);
+    bool fix = tag8 == WEIR_TAG_STR8 && bytes.size <= 31;
     size_t total;
 
     if (bytes.size > UINT32_MAX ||
-        weir_add_overflows(head_bytes(tag8, bytes.size), bytes.size, &total)) {
-        weir_pack_fail(packer, -EOVERFLOW);
-        return;
-    }
-    uint8_t *at = weir_pack_room(packer, total);
-    if (at == NULL)
-        return;
-    at += store_head(at, tag8, tag16, bytes.size);
+        weir_add_overflows(fix ? 1 : head_bytes(tag8, bytes.size), bytes.size, &total))
+        return weir_pack_fail_slow(buf, pos, -EOVERFLOW);
+    uint8_t *to = weir_pack_room(&packer, total);
+    if (to == NULL)
+        return packer.pos;
+    if (fix)
+        *to++ = (uint8_t)(WEIR_TAG_FIXSTR | bytes.size);
+    else
+        to += store_head(to, tag8, tag8 + 1, bytes.size);
     if (bytes.size != 0)
-        memcpy(at, bytes.data, bytes.size);
-    packer->pos = at + bytes.size;
+        memcpy(to, bytes.data, bytes.size);
+    packer.pos = to + bytes.size;
+    return packer.pos;
 }
 
-void weir_pack_count_slow(struct weir_packer *packer, uint8_t tag16, size_t count)
+uint8_t *weir_pack_count_slow(struct weir_buf *buf, uint8_t *pos, unsigned tag_fix, unsigned tag16,
+                              size_t count)
 {
-    if (count > UINT32_MAX) {
-        weir_pack_fail(packer, -EOVERFLOW);
-        return;
+    struct weir_packer packer = packer_at(buf, pos);
+
+    if (count > UINT32_MAX)
+        return weir_pack_fail_slow(buf, pos, -EOVERFLOW);
+    if (count <= 15) {
+        weir_pack_byte(&packer, tag_fix | (unsigned)count);
+        return packer.pos;
     }
-    uint8_t *at = weir_pack_room(packer, head_bytes(0, count));
-    if (at != NULL)
-        packer->pos = at + store_head(at, 0, tag16, count);
+    uint8_t *to = weir_pack_room(&packer, head_bytes(0, count));
+    if (to != NULL)
+        packer.pos = to + store_head(to, 0, tag16, count);
+    return packer.pos;
 }
 
 /* The tag of the ext form that has no length field, 0 if there is none for this size. */
@@ -185,39 +199,38 @@ static unsigned fixext_tag(size_t size)
     }
 }
 
-void weir_pack_ext(struct weir_packer *packer, int8_t type, struct weir_view bytes)
+uint8_t *weir_pack_ext_slow(struct weir_buf *buf, uint8_t *pos, int8_t type, struct weir_view bytes)
 {
+    struct weir_packer packer = packer_at(buf, pos);
     unsigned fixext = fixext_tag(bytes.size);
     size_t head = fixext != 0 ? 1 : head_bytes(WEIR_TAG_EXT8, bytes.size);
     size_t total;
 
-    if (bytes.size > UINT32_MAX || weir_add_overflows(head + 1, bytes.size, &total)) {
-        weir_pack_fail(packer, -EOVERFLOW);
-        return;
-    }
-    uint8_t *at = weir_pack_room(packer, total);
-    if (at == NULL)
-        return;
+    if (bytes.size > UINT32_MAX || weir_add_overflows(head + 1, bytes.size, &total))
+        return weir_pack_fail_slow(buf, pos, -EOVERFLOW);
+    uint8_t *to = weir_pack_room(&packer, total);
+    if (to == NULL)
+        return packer.pos;
     if (fixext != 0)
-        *at++ = (uint8_t)fixext;
+        *to++ = (uint8_t)fixext;
     else
-        at += store_head(at, WEIR_TAG_EXT8, WEIR_TAG_EXT16, bytes.size);
-    *at++ = (uint8_t)type;
+        to += store_head(to, WEIR_TAG_EXT8, WEIR_TAG_EXT16, bytes.size);
+    *to++ = (uint8_t)type;
     if (bytes.size != 0)
-        memcpy(at, bytes.data, bytes.size);
-    packer->pos = at + bytes.size;
+        memcpy(to, bytes.data, bytes.size);
+    packer.pos = to + bytes.size;
+    return packer.pos;
 }
 
 /* Source: MessagePack specification, "Timestamp extension type", its pseudo code included. */
-void weir_pack_timestamp(struct weir_packer *packer, int64_t seconds, uint32_t nanoseconds)
+uint8_t *weir_pack_timestamp_slow(struct weir_buf *buf, uint8_t *pos, int64_t seconds,
+                                  uint32_t nanoseconds)
 {
     uint8_t payload[12];
     size_t size;
 
-    if (nanoseconds > 999999999) {
-        weir_pack_fail(packer, -EINVAL);
-        return;
-    }
+    if (nanoseconds > 999999999)
+        return weir_pack_fail_slow(buf, pos, -EINVAL);
     if (nanoseconds == 0 && seconds >= 0 && seconds <= UINT32_MAX) {
         weir_wire_store32(payload, (uint32_t)seconds);
         size = 4;
@@ -229,5 +242,5 @@ void weir_pack_timestamp(struct weir_packer *packer, int64_t seconds, uint32_t n
         weir_wire_store64(payload + 4, (uint64_t)seconds);
         size = 12;
     }
-    weir_pack_ext(packer, WEIR_EXT_TIMESTAMP, weir_view_of(payload, size));
+    return weir_pack_ext_slow(buf, pos, WEIR_EXT_TIMESTAMP, weir_view_of(payload, size));
 }

@@ -215,6 +215,115 @@ static void every_form_has_its_golden_bytes(void **state)
     end(&f);
 }
 
+/* Keys as literals, for only those take the short way: of each size around a word's, or two's. */
+#define KEY_COUNT 19
+static void pack_keys(struct weir_packer *p, unsigned first, unsigned last)
+{
+#define KEY(index, literal)                 \
+    if (first <= (index) && (index) < last) \
+    weir_pack_key(p, literal)
+    KEY(0, "");
+    KEY(1, "a");
+    KEY(2, "id");
+    KEY(3, "key");
+    KEY(4, "prices");
+    KEY(5, "prices7");
+    KEY(6, "prices78");
+    KEY(7, "prices789");
+    KEY(8, "0123456789abcd");
+    KEY(9, "0123456789abcde");
+    KEY(10, "0123456789abcdef");
+    KEY(11, "0123456789abcdefg");
+    KEY(12, "0123456789abcdefghijkl");
+    KEY(13, "0123456789abcdefghijklm");
+    KEY(14, "0123456789abcdefghijklmn");
+    KEY(15, "0123456789abcdefghijklmno");
+    KEY(16, "\x80\xff 456789abcdefghijklmnopq\xfe\xff");
+    KEY(17, "0123456789abcdefghijklmnopqrst\xff");
+    KEY(18, "0123456789abcdefghijklmnopqrstuv");
+#undef KEY
+}
+
+static const char *const keys[KEY_COUNT] = {
+    "",
+    "a",
+    "id",
+    "key",
+    "prices",
+    "prices7",
+    "prices78",
+    "prices789",
+    "0123456789abcd",
+    "0123456789abcde",
+    "0123456789abcdef",
+    "0123456789abcdefg",
+    "0123456789abcdefghijkl",
+    "0123456789abcdefghijklm",
+    "0123456789abcdefghijklmn",
+    "0123456789abcdefghijklmno",
+    "\x80\xff 456789abcdefghijklmnopq\xfe\xff",
+    "0123456789abcdefghijklmnopqrst\xff",
+    "0123456789abcdefghijklmnopqrstuv",
+};
+
+/* The rest of @room is the limit's: not a byte may be written behind what there is room for. */
+static void a_literal_key_is_packed_like_any_text_whatever_room_there_is(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < KEY_COUNT; i++) {
+        for (size_t room = 0; room <= 70; room++) {
+            struct weir_buf_options options = {.limit_bytes = 3 + room};
+            struct weir_view message, text = weir_view_text(keys[i]);
+            size_t size = text.size + (text.size <= 31 ? 1 : 2);
+            uint8_t *place;
+            struct fixture f;
+
+            begin(&f, &options);
+            assert_int_equal(weir_buf_append(&f.buf, VIEW("xyz")), 0);
+            assert_int_equal(weir_buf_reserve(&f.buf, room, &place), 0);
+            memset(place, 0xc1, 80);
+            assert_int_equal(weir_pack_begin(&f.packer, &f.buf, 0), 0);
+            pack_keys(&f.packer, i, i + 1);
+            if (size > room) {
+                assert_int_equal(weir_pack_end(&f.packer, &message), -ENOBUFS);
+                end(&f);
+                continue;
+            }
+            assert_int_equal(weir_pack_end(&f.packer, &message), 0);
+            assert_int_equal(message.size, size);
+            assert_int_equal(message.data[0], size - 1 <= 31 ? 0xa0 + text.size : 0xd9);
+            assert_memory_equal(message.data + size - text.size, text.data, text.size);
+            for (size_t k = room; k < 80; k++)
+                assert_int_equal(place[k], 0xc1);
+            end(&f);
+        }
+    }
+}
+
+/* The idiom of pack.h: writing through a copy, out of line, is the same as writing. */
+static void a_copy_of_a_packer_writes_on_where_it_was_copied(void **state)
+{
+    struct weir_buf_options options = {.initial_bytes = 64};
+    struct weir_view message, plain;
+    struct fixture f;
+
+    (void)state;
+    begin(&f, &options);
+    assert_int_equal(weir_pack_begin(&f.packer, &f.buf, 0), 0);
+    for (int i = 0; i < 10; i++)
+        pack_keys(&f.packer, 0, KEY_COUNT);
+    assert_int_equal(weir_pack_end(&f.packer, &plain), 0);
+    assert_int_equal(weir_pack_begin(&f.packer, &f.buf, 0), 0);
+    for (unsigned i = 0; i < 10 * KEY_COUNT; i++) {
+        struct weir_packer local = f.packer;
+        pack_keys(&local, i % KEY_COUNT, i % KEY_COUNT + 1);
+        f.packer = local;
+    }
+    assert_int_equal(weir_pack_end(&f.packer, &message), 0);
+    assert_bytes(message, plain);
+    end(&f);
+}
+
 static void a_limit_of_exactly_its_size_fits_and_one_less_does_not(void **state)
 {
     (void)state;
@@ -682,6 +791,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_form_has_its_golden_bytes),
+        cmocka_unit_test(a_literal_key_is_packed_like_any_text_whatever_room_there_is),
+        cmocka_unit_test(a_copy_of_a_packer_writes_on_where_it_was_copied),
         cmocka_unit_test(a_limit_of_exactly_its_size_fits_and_one_less_does_not),
         cmocka_unit_test(every_boundary_integer_is_packed_as_by_MessagePack_C),
         cmocka_unit_test(millions_of_random_integers_are_packed_as_by_MessagePack_C),

@@ -80,6 +80,9 @@ struct weir_buf {
     struct weir_growth growth; /* of segments, in bytes; its limit is limit_bytes */
     size_t link_min_bytes;
     uint64_t bytes_copied; /* see weir_buf_bytes_copied() */
+    /* The first error of the packer that writes the message, and where; only where there is one. */
+    int message_error;
+    size_t message_error_offset;
     struct weir_buf_segment inline_segments[WEIR_BUF_INLINE_SEGMENTS];
 };
 
