@@ -44,7 +44,30 @@ static void assert_bytes(struct weir_view got, struct weir_view wanted)
 
 /* --- golden bytes ---------------------------------------------------------------------------- */
 
-enum form { NIL, FALSE, TRUE, UINT, INT, F32, F64, TEXT, BIN, ARRAY, MAP, EXT, TIME, RAW };
+enum form {
+    NIL,
+    FALSE,
+    TRUE,
+    UINT,
+    INT,
+    U8,
+    U16,
+    U32,
+    U64,
+    I8,
+    I16,
+    I32,
+    I64,
+    F32,
+    F64,
+    TEXT,
+    BIN,
+    ARRAY,
+    MAP,
+    EXT,
+    TIME,
+    RAW
+};
 
 struct golden {
     enum form form;
@@ -90,6 +113,16 @@ static const struct golden goldens[] = {
     GOLDEN(INT, INT32_MIN, 0, "", "\xd2\x80\x00\x00\x00"),
     GOLDEN(INT, (int64_t)INT32_MIN - 1, 0, "", "\xd3\xff\xff\xff\xff\x7f\xff\xff\xff"),
     GOLDEN(INT, INT64_MIN, 0, "", "\xd3\x80\x00\x00\x00\x00\x00\x00\x00"),
+    GOLDEN(U8, 0, 0, "", "\xcc\x00"),
+    GOLDEN(U8, 255, 0, "", "\xcc\xff"),
+    GOLDEN(U16, 1, 0, "", "\xcd\x00\x01"),
+    GOLDEN(U32, 0x01020304, 0, "", "\xce\x01\x02\x03\x04"),
+    GOLDEN(U64, 7, 0, "", "\xcf\x00\x00\x00\x00\x00\x00\x00\x07"),
+    GOLDEN(I8, -1, 0, "", "\xd0\xff"),
+    GOLDEN(I8, 127, 0, "", "\xd0\x7f"),
+    GOLDEN(I16, -2, 0, "", "\xd1\xff\xfe"),
+    GOLDEN(I32, 5, 0, "", "\xd2\x00\x00\x00\x05"),
+    GOLDEN(I64, -1, 0, "", "\xd3\xff\xff\xff\xff\xff\xff\xff\xff"),
     GOLDEN(F32, 0, 1.5, "", "\xca\x3f\xc0\x00\x00"),
     GOLDEN(F32, 0, -0.0, "", "\xca\x80\x00\x00\x00"),
     GOLDEN(F64, 0, 1.5, "", "\xcb\x3f\xf8\x00\x00\x00\x00\x00\x00"),
@@ -166,6 +199,30 @@ static void pack_golden(struct weir_packer *p, const struct golden *g)
         break;
     case INT:
         weir_pack_int(p, g->number);
+        break;
+    case U8:
+        weir_pack_u8(p, (uint8_t)g->number);
+        break;
+    case U16:
+        weir_pack_u16(p, (uint16_t)g->number);
+        break;
+    case U32:
+        weir_pack_u32(p, (uint32_t)g->number);
+        break;
+    case U64:
+        weir_pack_u64(p, (uint64_t)g->number);
+        break;
+    case I8:
+        weir_pack_i8(p, (int8_t)g->number);
+        break;
+    case I16:
+        weir_pack_i16(p, (int16_t)g->number);
+        break;
+    case I32:
+        weir_pack_i32(p, (int32_t)g->number);
+        break;
+    case I64:
+        weir_pack_i64(p, (int64_t)g->number);
         break;
     case F32:
         weir_pack_f32(p, (float)g->real);
@@ -443,6 +500,46 @@ static void millions_of_random_integers_are_packed_as_by_MessagePack_C(void **st
     for (int round = 0; round < 1000; round++) {
         for (int i = 0; i < 1000; i++)
             pack_both(&p, random_integer(&random));
+        pair_compare(&p);
+    }
+    pair_end(&p);
+}
+
+static void pack_both_in_given_widths(struct pair *p, uint64_t bits)
+{
+    weir_pack_u8(&p->f.packer, (uint8_t)bits);
+    msgpack_pack_fix_uint8(&p->packer, (uint8_t)bits);
+    weir_pack_u16(&p->f.packer, (uint16_t)bits);
+    msgpack_pack_fix_uint16(&p->packer, (uint16_t)bits);
+    weir_pack_u32(&p->f.packer, (uint32_t)bits);
+    msgpack_pack_fix_uint32(&p->packer, (uint32_t)bits);
+    weir_pack_u64(&p->f.packer, bits);
+    msgpack_pack_fix_uint64(&p->packer, bits);
+    weir_pack_i8(&p->f.packer, (int8_t)bits);
+    msgpack_pack_fix_int8(&p->packer, (int8_t)bits);
+    weir_pack_i16(&p->f.packer, (int16_t)bits);
+    msgpack_pack_fix_int16(&p->packer, (int16_t)bits);
+    weir_pack_i32(&p->f.packer, (int32_t)bits);
+    msgpack_pack_fix_int32(&p->packer, (int32_t)bits);
+    weir_pack_i64(&p->f.packer, (int64_t)bits);
+    msgpack_pack_fix_int64(&p->packer, (int64_t)bits);
+}
+
+static void integers_of_a_given_width_are_packed_as_by_MessagePack_C(void **state)
+{
+    struct test_random random;
+    struct pair p;
+
+    (void)state;
+    test_random_init(&random);
+    pair_begin(&p);
+    for (unsigned bit = 0; bit < 64; bit++) {
+        for (uint64_t away = 0; away <= 3; away++) {
+            pack_both_in_given_widths(&p, (UINT64_C(1) << bit) + away);
+            pack_both_in_given_widths(&p, (UINT64_C(1) << bit) - away);
+        }
+        for (int i = 0; i < 1000; i++)
+            pack_both_in_given_widths(&p, random_integer(&random));
         pair_compare(&p);
     }
     pair_end(&p);
@@ -796,6 +893,7 @@ int main(void)
         cmocka_unit_test(a_limit_of_exactly_its_size_fits_and_one_less_does_not),
         cmocka_unit_test(every_boundary_integer_is_packed_as_by_MessagePack_C),
         cmocka_unit_test(millions_of_random_integers_are_packed_as_by_MessagePack_C),
+        cmocka_unit_test(integers_of_a_given_width_are_packed_as_by_MessagePack_C),
         cmocka_unit_test(every_size_is_packed_as_by_MessagePack_C),
         cmocka_unit_test(random_floats_and_times_are_packed_as_by_MessagePack_C),
         cmocka_unit_test(MessagePack_C_packs_into_a_buffer),

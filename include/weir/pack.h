@@ -13,7 +13,7 @@
  *     int rc = weir_pack_end(&p, &message);   // 0, and the bytes as one view into buf
  *
  * Forms        Integers, lengths and counts are written in the shortest form, as the specification
- *              asks of serializers; a float keeps its width.
+ *              asks of serializers, unless a width is asked for; a float keeps its width.
  * Errors       are sticky: after the first one further calls do nothing, weir_pack_end() returns
  *              it and leaves the buffer as it was at weir_pack_begin(). weir_pack_error() and
  *              weir_pack_offset() tell the error and the byte where it happened. -ENOMEM the
@@ -98,6 +98,21 @@ WEIR_ALWAYS_INLINE void weir_pack_uint(struct weir_packer *packer, uint64_t valu
 
 /** Write a signed integer, 1 to 9 bytes; from 0 up it is written as weir_pack_uint() would. */
 WEIR_INLINE void weir_pack_int(struct weir_packer *packer, int64_t value);
+
+/**
+ * Write an integer in exactly this width, 2, 3, 5 or 9 bytes, whatever its value.
+ *
+ * For values that are changed in place later, and for readers that expect a place and not a value.
+ * Any decoder takes them; they are not the shortest form.
+ */
+WEIR_INLINE void weir_pack_u8(struct weir_packer *packer, uint8_t value);
+WEIR_INLINE void weir_pack_u16(struct weir_packer *packer, uint16_t value);
+WEIR_INLINE void weir_pack_u32(struct weir_packer *packer, uint32_t value);
+WEIR_INLINE void weir_pack_u64(struct weir_packer *packer, uint64_t value);
+WEIR_INLINE void weir_pack_i8(struct weir_packer *packer, int8_t value);
+WEIR_INLINE void weir_pack_i16(struct weir_packer *packer, int16_t value);
+WEIR_INLINE void weir_pack_i32(struct weir_packer *packer, int32_t value);
+WEIR_INLINE void weir_pack_i64(struct weir_packer *packer, int64_t value);
 
 /** Write a float 32, bit for bit. */
 WEIR_INLINE void weir_pack_f32(struct weir_packer *packer, float value);
@@ -334,6 +349,28 @@ WEIR_INLINE void weir_pack_int(struct weir_packer *packer, int64_t value)
     }
 }
 
+/** Private: @tag and the 8 bits behind it. */
+WEIR_INLINE void weir_pack_tagged8(struct weir_packer *packer, unsigned tag, uint8_t bits)
+{
+    packer->values++;
+    if (!weir_pack_has_room(packer, 2))
+        return;
+    packer->pos[0] = (uint8_t)tag;
+    packer->pos[1] = bits;
+    packer->pos += 2;
+}
+
+/** Private: @tag and the 16 bits behind it. */
+WEIR_INLINE void weir_pack_tagged16(struct weir_packer *packer, unsigned tag, uint16_t bits)
+{
+    packer->values++;
+    if (!weir_pack_has_room(packer, 3))
+        return;
+    packer->pos[0] = (uint8_t)tag;
+    weir_wire_store16(packer->pos + 1, bits);
+    packer->pos += 3;
+}
+
 /** Private: @tag and the 32 bits behind it. */
 WEIR_INLINE void weir_pack_tagged32(struct weir_packer *packer, unsigned tag, uint32_t bits)
 {
@@ -354,6 +391,46 @@ WEIR_INLINE void weir_pack_tagged64(struct weir_packer *packer, unsigned tag, ui
     packer->pos[0] = (uint8_t)tag;
     weir_wire_store64(packer->pos + 1, bits);
     packer->pos += 9;
+}
+
+WEIR_INLINE void weir_pack_u8(struct weir_packer *packer, uint8_t value)
+{
+    weir_pack_tagged8(packer, WEIR_TAG_UINT8, value);
+}
+
+WEIR_INLINE void weir_pack_u16(struct weir_packer *packer, uint16_t value)
+{
+    weir_pack_tagged16(packer, WEIR_TAG_UINT16, value);
+}
+
+WEIR_INLINE void weir_pack_u32(struct weir_packer *packer, uint32_t value)
+{
+    weir_pack_tagged32(packer, WEIR_TAG_UINT32, value);
+}
+
+WEIR_INLINE void weir_pack_u64(struct weir_packer *packer, uint64_t value)
+{
+    weir_pack_tagged64(packer, WEIR_TAG_UINT64, value);
+}
+
+WEIR_INLINE void weir_pack_i8(struct weir_packer *packer, int8_t value)
+{
+    weir_pack_tagged8(packer, WEIR_TAG_INT8, (uint8_t)value);
+}
+
+WEIR_INLINE void weir_pack_i16(struct weir_packer *packer, int16_t value)
+{
+    weir_pack_tagged16(packer, WEIR_TAG_INT16, (uint16_t)value);
+}
+
+WEIR_INLINE void weir_pack_i32(struct weir_packer *packer, int32_t value)
+{
+    weir_pack_tagged32(packer, WEIR_TAG_INT32, (uint32_t)value);
+}
+
+WEIR_INLINE void weir_pack_i64(struct weir_packer *packer, int64_t value)
+{
+    weir_pack_tagged64(packer, WEIR_TAG_INT64, (uint64_t)value);
 }
 
 WEIR_INLINE void weir_pack_f32(struct weir_packer *packer, float value)
