@@ -12,7 +12,7 @@ static uint8_t *failed(struct weir_buf *buf, int error, size_t offset)
 /* A packer of a function's own, to write with and to return the position of. */
 static struct weir_packer packer_at(struct weir_buf *buf, uint8_t *pos)
 {
-    struct weir_packer packer = {pos, pos != NULL ? buf->end : NULL, buf, 0, false};
+    struct weir_packer packer = {pos, pos != NULL ? buf->end : NULL, buf, 0, 0, false};
     return packer;
 }
 
@@ -22,21 +22,6 @@ uint8_t *weir_pack_begin_slow(struct weir_buf *buf, size_t hint_bytes)
     if (rc != 0)
         return failed(buf, rc, 0);
     return buf->pos;
-}
-
-int weir_pack_end_slow(struct weir_buf *buf, uint8_t *pos, uint64_t values, bool uncounted,
-                       struct weir_view *ret)
-{
-    (void)values;
-    (void)uncounted;
-    if (pos == NULL) {
-        weir_pack_cancel_slow(buf);
-        return buf->message_error;
-    }
-    assert(buf->message != NULL);
-    buf->pos = pos;
-    weir_buf_end(buf, ret);
-    return 0;
 }
 
 void weir_pack_cancel_slow(struct weir_buf *buf)
@@ -179,6 +164,184 @@ uint8_t *weir_pack_count_slow(struct weir_buf *buf, uint8_t *pos, unsigned tag_f
         packer.pos = to + store_head(to, 0, tag16, count);
     return packer.pos;
 }
+
+/* --- counting what was written -------------------------------------------------------------- */
+
+/* A walk over the heads of bytes that are somebody's word to be MessagePack. */
+struct walk {
+    const uint8_t *start;
+    const uint8_t *pos;
+    const uint8_t *end;
+};
+
+static struct walk walk_from(const uint8_t *start, const uint8_t *end)
+{
+    struct walk walk = {start, start, end};
+    return walk;
+}
+
+/* Step over the next head and its payload, for the number of values that it announces. */
+static bool walk_step(struct walk *walk, uint64_t *ret_children)
+{
+    struct weir_wire_tag tag = weir_wire_tags[walk->pos[0]];
+    size_t left = (size_t)(walk->end - walk->pos);
+
+    if (tag.kind == WEIR_WIRE_BAD || tag.head_bytes > left)
+        return false;
+    uint64_t length = weir_wire_length(walk->pos, tag);
+    left -= tag.head_bytes;
+    if (tag.kind == WEIR_WIRE_BYTES && length > left)
+        return false;
+    walk->pos += tag.head_bytes;
+    *ret_children = 0;
+    if (tag.kind == WEIR_WIRE_BYTES)
+        walk->pos += length;
+    else if (tag.kind == WEIR_WIRE_ARRAY)
+        *ret_children = length;
+    else if (tag.kind == WEIR_WIRE_MAP)
+        *ret_children = 2 * length;
+    return true;
+}
+
+/* What a walk found. */
+struct count {
+    int error;      /* 0; -EBADMSG malformed, or lacking values, or having too many */
+    size_t offset;  /* of what is wrong, from where the walk began */
+    uint64_t count; /* of values that are in no other; the last one may be incomplete */
+};
+
+/*
+ * The innermost container that lacks values, in a walk of which as many as @missing were. Of what
+ * follows it each value, when its turn comes, is expected besides those; of the container itself
+ * and what it lies in, that is not so. The end if no container lacks any.
+ */
+static size_t innermost_incomplete(struct walk walk, uint64_t expected, uint64_t missing)
+{
+    size_t offset = (size_t)(walk.end - walk.start);
+    uint64_t left = expected;
+    uint64_t children;
+
+    while (walk.pos != walk.end) {
+        if (left == 0)
+            left = 1;
+        if (left <= missing)
+            offset = (size_t)(walk.pos - walk.start);
+        if (!walk_step(&walk, &children))
+            break;
+        left += children - 1;
+    }
+    return offset;
+}
+
+/* Count the values from @start to @end. There must be @expected; UINT64_MAX: any number. */
+static struct count count_values(const uint8_t *start, const uint8_t *end, uint64_t expected)
+{
+    struct walk walk = walk_from(start, end);
+    struct count found = {0, 0, 0};
+    bool any = expected == UINT64_MAX;
+    uint64_t left = any ? 0 : expected;
+    uint64_t children;
+
+    while (walk.pos != end) {
+        found.offset = (size_t)(walk.pos - start);
+        if (left == 0) {
+            if (!any)
+                break;
+            left = 1;
+            found.count++;
+        }
+        if (!walk_step(&walk, &children))
+            break;
+        left += children - 1;
+    }
+    if (walk.pos != end) {
+        found.error = -EBADMSG;
+    } else if (left != 0) {
+        found.error = -EBADMSG;
+        found.offset = innermost_incomplete(walk_from(start, end), any ? 0 : expected, left);
+    }
+    return found;
+}
+
+/* Whether the message may be ended; else the error is set. */
+static bool may_end(const struct weir_packer *packer, uint64_t count)
+{
+    struct weir_buf *buf = packer->buf;
+
+    if (packer->pos == NULL)
+        return false;
+    if (packer->opened != 0) {
+        failed(buf, -EINVAL, packer->opened - 1);
+        return false;
+    }
+    if (count == UINT64_MAX && (packer->uncounted || packer->pos == buf->message))
+        return true;
+    struct count found = count_values(buf->message, packer->pos, count);
+    if (found.error == 0)
+        return true;
+    failed(buf, found.error, found.offset);
+    return false;
+}
+
+int weir_pack_end_slow(const struct weir_packer *packer, uint64_t count, struct weir_view *ret)
+{
+    struct weir_buf *buf = packer->buf;
+
+    if (!may_end(packer, count)) {
+        weir_pack_cancel_slow(buf);
+        return buf->message_error;
+    }
+    assert(buf->message != NULL);
+    buf->pos = packer->pos;
+    weir_buf_end(buf, ret);
+    return 0;
+}
+
+/* Bytes of the head that starts with @tag, and the most that its count can be. */
+static size_t scope_head(uint8_t tag, uint64_t *ret_max)
+{
+    bool fix = tag == WEIR_TAG_FIXARRAY || tag == WEIR_TAG_FIXMAP;
+    bool wide = tag == WEIR_TAG_ARRAY32 || tag == WEIR_TAG_MAP32;
+
+    *ret_max = fix ? 15 : wide ? UINT32_MAX : UINT16_MAX;
+    return fix ? 1 : wide ? 5 : 3;
+}
+
+uint8_t *weir_pack_close_slow(const struct weir_packer *packer, const struct weir_pack_scope *scope)
+{
+    struct weir_buf *buf = packer->buf;
+    uint64_t count = packer->values;
+    uint64_t max;
+
+    if (packer->pos == NULL)
+        return NULL;
+    if (scope->tag == 0 || packer->opened != scope->offset + 1)
+        return failed(buf, -EINVAL, scope->offset);
+    uint8_t *head = buf->message + scope->offset;
+    uint8_t *values = head + scope_head(scope->tag, &max);
+    if (packer->uncounted || (int64_t)count <= 0) {
+        struct count found = count_values(values, packer->pos, UINT64_MAX);
+        if (found.error != 0)
+            return failed(buf, found.error, (size_t)(values - buf->message) + found.offset);
+        count = found.count;
+    }
+    if (scope->tag == WEIR_TAG_FIXMAP || scope->tag >= WEIR_TAG_MAP16) {
+        if (count % 2 != 0)
+            return failed(buf, -EBADMSG, scope->offset);
+        count /= 2;
+    }
+    if (count > max)
+        return failed(buf, -EOVERFLOW, scope->offset);
+    if (max == 15)
+        head[0] = (uint8_t)(scope->tag | count);
+    else if (max == UINT16_MAX)
+        weir_wire_store16(head + 1, (uint16_t)count);
+    else
+        weir_wire_store32(head + 1, (uint32_t)count);
+    return packer->pos;
+}
+
+/* --- ext ------------------------------------------------------------------------------------- */
 
 /* The tag of the ext form that has no length field, 0 if there is none for this size. */
 static unsigned fixext_tag(size_t size)

@@ -265,7 +265,7 @@ static void every_form_has_its_golden_bytes(void **state)
         assert_int_equal(weir_pack_begin(&f.packer, &f.buf, 0), 0);
         pack_golden(&f.packer, &goldens[i]);
         assert_int_equal(weir_pack_offset(&f.packer), goldens[i].wanted.size);
-        assert_int_equal(weir_pack_end(&f.packer, &message), 0);
+        assert_int_equal(weir_pack_end_part(&f.packer, &message), 0);
         assert_bytes(message, goldens[i].wanted);
         assert_null(weir__buf_check(&f.buf));
     }
@@ -394,7 +394,7 @@ static void a_limit_of_exactly_its_size_fits_and_one_less_does_not(void **state)
         assert_int_equal(weir_buf_append(&f.buf, VIEW("xyz")), 0);
         assert_int_equal(weir_pack_begin(&f.packer, &f.buf, 0), 0);
         pack_golden(&f.packer, &goldens[i]);
-        assert_int_equal(weir_pack_end(&f.packer, &message), 0);
+        assert_int_equal(weir_pack_end_part(&f.packer, &message), 0);
         assert_bytes(message, goldens[i].wanted);
         assert_int_equal(weir_buf_size(&f.buf), 3 + size);
         assert_null(weir__buf_check(&f.buf));
@@ -443,7 +443,7 @@ static void pair_compare(struct pair *p)
 {
     struct weir_view ours;
 
-    assert_int_equal(weir_pack_end(&p->f.packer, &ours), 0);
+    assert_int_equal(weir_pack_end_part(&p->f.packer, &ours), 0);
     assert_bytes(ours, weir_view_of(p->theirs.data, p->theirs.size));
     msgpack_sbuffer_clear(&p->theirs);
     weir_buf_reset(&p->f.buf);
@@ -639,6 +639,312 @@ static void MessagePack_C_packs_into_a_buffer(void **state)
     assert_bytes(message, weir_view_of(theirs.data, theirs.size));
     msgpack_sbuffer_destroy(&theirs);
     end(&f);
+}
+
+/* --- containers and their counts ------------------------------------------------------------- */
+
+/* Write @depth containers within each other, each with @count elements or pairs, by opening them if
+ * @open, and by their counts if not. The innermost ones hold integers. */
+static void pack_nested(struct weir_packer *p, unsigned depth, size_t count, size_t count_max,
+                        bool open)
+{
+    struct weir_pack_scope scopes[8];
+    size_t left[8];
+    unsigned level = 0;
+
+    assert_true(depth <= 8);
+    while (true) {
+        if (level < depth) {
+            bool map = level % 2 == 1;
+            if (open && map)
+                weir_pack_open_map(p, &scopes[level], count_max);
+            else if (open)
+                weir_pack_open_array(p, &scopes[level], count_max);
+            else if (map)
+                weir_pack_map(p, count);
+            else
+                weir_pack_array(p, count);
+            left[level++] = map ? 2 * count : count;
+        } else {
+            weir_pack_uint(p, level);
+        }
+        while (level > 0 && left[level - 1] == 0) {
+            level--;
+            if (open)
+                weir_pack_close(p, &scopes[level]);
+        }
+        if (level == 0)
+            return;
+        left[level - 1]--;
+    }
+}
+
+static void a_container_whose_count_comes_out_as_large_as_said_has_the_shortest_form(void **state)
+{
+    static const struct {
+        size_t count;
+        size_t max;
+        unsigned depth;
+    } cases[] = {{0, 1, 1},
+                 {0, 15, 3},
+                 {1, 1, 8},
+                 {3, 15, 5},
+                 {15, 15, 3},
+                 {16, 16, 2},
+                 {16, 65535, 3},
+                 {300, 300, 2},
+                 {65535, 65535, 1},
+                 {65536, 65536, 1},
+                 {65536, 0, 1},
+                 {70000, 0, 1}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct weir_buf_options options = {.initial_bytes = 64};
+        struct weir_view given, opened;
+        struct fixture f;
+        begin(&f, &options);
+        assert_int_equal(weir_pack_begin(&f.packer, &f.buf, 0), 0);
+        pack_nested(&f.packer, cases[i].depth, cases[i].count, 0, false);
+        assert_int_equal(weir_pack_end_values(&f.packer, 1, &given), 0);
+        assert_int_equal(weir_pack_begin(&f.packer, &f.buf, 0), 0);
+        pack_nested(&f.packer, cases[i].depth, cases[i].count, cases[i].max, true);
+        assert_int_equal(weir_pack_end_values(&f.packer, 1, &opened), 0);
+        assert_bytes(opened, given);
+        end(&f);
+    }
+}
+
+static void a_container_of_fewer_has_the_form_of_the_most_that_was_said(void **state)
+{
+    struct weir_pack_scope array, map;
+    struct weir_view message;
+    struct fixture f;
+
+    (void)state;
+    begin(&f, NULL);
+    assert_int_equal(weir_pack_begin(&f.packer, &f.buf, 0), 0);
+    weir_pack_open_array(&f.packer, &array, 16);
+    weir_pack_open_map(&f.packer, &map, 0);
+    weir_pack_key(&f.packer, "a");
+    weir_pack_array(&f.packer, 2);
+    weir_pack_nil(&f.packer);
+    weir_pack_map(&f.packer, 0);
+    weir_pack_close(&f.packer, &map);
+    weir_pack_open_map(&f.packer, &map, 65535);
+    weir_pack_close(&f.packer, &map);
+    weir_pack_open_array(&f.packer, &map, (size_t)1 << 20);
+    weir_pack_uint(&f.packer, 7);
+    weir_pack_close(&f.packer, &map);
+    weir_pack_close(&f.packer, &array);
+    assert_int_equal(weir_pack_end_values(&f.packer, 1, &message), 0);
+    assert_bytes(message,
+                 VIEW("\xdc\x00\x03\xdf\x00\x00\x00\x01\xa1"
+                      "a\x92\xc0\x80\xde\x00\x00\xdd\x00\x00\x00\x01\x07"));
+    end(&f);
+}
+
+static void raw_values_in_an_open_container_are_counted(void **state)
+{
+    struct weir_pack_scope outer, inner;
+    struct weir_view message;
+    struct fixture f;
+
+    (void)state;
+    begin(&f, NULL);
+    assert_int_equal(weir_pack_begin(&f.packer, &f.buf, 0), 0);
+    weir_pack_open_array(&f.packer, &outer, 15);
+    weir_pack_open_map(&f.packer, &inner, 15);
+    weir_pack_raw(&f.packer, VIEW("\x01\x92\x02\x03\xa1z"));
+    weir_pack_nil(&f.packer);
+    weir_pack_close(&f.packer, &inner);
+    weir_pack_nil(&f.packer);
+    weir_pack_raw(&f.packer, VIEW(""));
+    weir_pack_close(&f.packer, &outer);
+    assert_int_equal(weir_pack_end(&f.packer, &message), 0);
+    assert_bytes(message, VIEW("\x92\x82\x01\x92\x02\x03\xa1z\xc0\xc0"));
+    /* and what is no value is found */
+    assert_int_equal(weir_pack_begin(&f.packer, &f.buf, 0), 0);
+    weir_pack_open_array(&f.packer, &outer, 15);
+    weir_pack_raw(&f.packer, VIEW("\x01\x02\xa3z"));
+    weir_pack_close(&f.packer, &outer);
+    assert_int_equal(weir_pack_offset(&f.packer), 3);
+    assert_int_equal(weir_pack_end(&f.packer, &message), -EBADMSG);
+    assert_int_equal(weir_pack_begin(&f.packer, &f.buf, 0), 0);
+    weir_pack_open_array(&f.packer, &outer, 15);
+    weir_pack_raw(&f.packer, VIEW("\x01\xc1\x02"));
+    weir_pack_close(&f.packer, &outer);
+    assert_int_equal(weir_pack_end(&f.packer, &message), -EBADMSG);
+    assert_int_equal(weir_pack_offset(&f.packer), 2);
+    end(&f);
+}
+
+/* What a test does between begin and end; the letters: n nil, 0 to 9 an array of that count, a to e
+ * a map of 1 to 5 pairs, [ open an array in 1 byte, { a map, ] close the innermost one, < the one
+ * around it, r raw nothing. */
+static void pack_steps(struct weir_packer *p, const char *steps)
+{
+    struct weir_pack_scope scopes[8] = {0};
+    unsigned depth = 0;
+
+    for (; *steps != 0; steps++) {
+        if (*steps == 'n')
+            weir_pack_nil(p);
+        else if (*steps >= '0' && *steps <= '9')
+            weir_pack_array(p, (size_t)(*steps - '0'));
+        else if (*steps >= 'a' && *steps <= 'e')
+            weir_pack_map(p, (size_t)(*steps - 'a' + 1));
+        else if (*steps == '[')
+            weir_pack_open_array(p, &scopes[depth++], 15);
+        else if (*steps == '{')
+            weir_pack_open_map(p, &scopes[depth++], 15);
+        else if (*steps == ']')
+            weir_pack_close(p, &scopes[--depth]);
+        else if (*steps == '<')
+            weir_pack_close(p, &scopes[depth - 2]);
+        else if (*steps == ')')
+            weir_pack_close(p, &scopes[depth]);
+        else
+            weir_pack_raw(p, VIEW(""));
+    }
+}
+
+#define ANY UINT64_MAX
+static const struct {
+    const char *steps;
+    uint64_t count; /* for weir_pack_end_values(), ANY: for weir_pack_end() */
+    int error;
+    size_t offset;
+} counted[] = {
+    {"", ANY, 0, 0},
+    {"", 0, 0, 0},
+    {"", 1, -EBADMSG, 0},
+    {"n", ANY, 0, 0},
+    {"nnn", ANY, 0, 0},
+    {"nnn", 3, 0, 0},
+    {"nnn", 2, -EBADMSG, 2},
+    {"nnn", 4, -EBADMSG, 3},
+    {"nnn", 0, -EBADMSG, 0},
+    /* fewer than announced */
+    {"1", ANY, -EBADMSG, 0},
+    {"a", ANY, -EBADMSG, 0},
+    {"an", ANY, -EBADMSG, 0},
+    {"ann", ANY, 0, 0},
+    {"3nn", ANY, -EBADMSG, 0},
+    {"n3nn", 2, -EBADMSG, 1},
+    {"n1", ANY, 0, 0}, /* on the whole as many as announced */
+    {"n1", 2, -EBADMSG, 1},
+    {"21n2", ANY, -EBADMSG, 3},
+    {"21n2n", ANY, -EBADMSG, 3},
+    {"21n2nn", ANY, 0, 0},
+    {"3n2nn", ANY, -EBADMSG, 0},
+    {"bnnn2nn", ANY, 0, 0},
+    {"bn2nnn", ANY, -EBADMSG, 0},
+    {"2bnnnbnnn", ANY, -EBADMSG, 5},
+    {"2bnnnbnnnn", ANY, -EBADMSG, 0},
+    {"9999", ANY, -EBADMSG, 3},
+    {"1111n", ANY, 0, 0},
+    {"r1", ANY, 0, 0}, /* not counted */
+    {"r1", 1, -EBADMSG, 0},
+    {"r1n", 1, 0, 0},
+    /* what is missing here is too much there: found on request */
+    {"nn1", ANY, 0, 0},
+    {"nn1", 1, -EBADMSG, 1},
+    {"nn1", 3, -EBADMSG, 2},
+    {"1n0", 1, -EBADMSG, 2},
+    {"1n0", 2, 0, 0},
+    /* open ones */
+    {"[]", 1, 0, 0},
+    {"[[]{}]", 1, 0, 0},
+    {"[n{nn}n]", ANY, 0, 0},
+    {"[nnnnnnnnnnnnnnn]", 1, 0, 0},
+    {"n[nnnnnnnnnnnnnnnn]", ANY, -EOVERFLOW, 1},
+    {"{nnnnnnnnnnnnnnnnnnnnnnnnnnnnnn]", 1, 0, 0},
+    {"n{nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn]", ANY, -EOVERFLOW, 1},
+    {"nn{n]", ANY, -EBADMSG, 2},
+    {"{nn{n]]", ANY, -EBADMSG, 3},
+    {"[1]", ANY, -EBADMSG, 1},
+    {"[n2n]", ANY, 0, 0}, /* as above */
+    {"[n2n]", 1, -EBADMSG, 2},
+    {"[2n]", ANY, -EBADMSG, 1},
+    {"[1n2]", ANY, -EBADMSG, 3},
+    {"[n[[", ANY, -EINVAL, 3},
+    {"[n[[]", ANY, -EINVAL, 2},
+    {"[n[[]]]", 1, 0, 0},
+    {"n[n[<", ANY, -EINVAL, 1},
+    {"n[n]1)", ANY, -EINVAL, 1}, /* closed twice */
+    {"[n[[n]<", ANY, -EINVAL, 0},
+};
+
+static void what_containers_lack_is_an_error_where_they_begin(void **state)
+{
+    struct fixture f;
+
+    (void)state;
+    begin(&f, NULL);
+    for (size_t i = 0; i < sizeof(counted) / sizeof(counted[0]); i++) {
+        struct weir_view message = {NULL, 77};
+        char steps[64];
+        size_t length = 0;
+        for (const char *step = counted[i].steps; *step != 0; step++)
+            steps[length++] = *step == '}' ? ']' : *step;
+        steps[length] = 0;
+        assert_int_equal(weir_pack_begin(&f.packer, &f.buf, 0), 0);
+        pack_steps(&f.packer, steps);
+        int rc = counted[i].count == ANY
+                     ? weir_pack_end(&f.packer, &message)
+                     : weir_pack_end_values(&f.packer, counted[i].count, &message);
+        if (rc != counted[i].error)
+            print_error("case %zu: %s\n", i, counted[i].steps);
+        assert_int_equal(rc, counted[i].error);
+        if (rc == 0)
+            continue;
+        assert_int_equal(message.size, 77);
+        assert_int_equal(weir_pack_error(&f.packer), counted[i].error);
+        assert_int_equal(weir_pack_offset(&f.packer), counted[i].offset);
+        assert_int_equal(weir_pack_begin(&f.packer, &f.buf, 0), 0);
+        pack_steps(&f.packer, steps);
+        if (weir_pack_error(&f.packer) != 0 || strchr(steps, '[') != NULL)
+            weir_pack_cancel(&f.packer);
+        else
+            assert_int_equal(weir_pack_end_part(&f.packer, NULL), 0);
+    }
+    end(&f);
+}
+
+/* A message that grows while containers are open is moved; the counts are patched where it lies. */
+static void open_containers_move_with_their_message(void **state)
+{
+    (void)state;
+    for (size_t count = 0; count < 400; count += 13) {
+        struct weir_buf_options options = {.initial_bytes = 64};
+        struct weir_pack_scope scopes[4];
+        struct weir_view message;
+        struct weir_unpacker u;
+        struct fixture f;
+        uint32_t got;
+
+        begin(&f, &options);
+        assert_int_equal(weir_buf_append(&f.buf, VIEW("xyz")), 0);
+        assert_int_equal(weir_pack_begin(&f.packer, &f.buf, 0), 0);
+        for (int i = 0; i < 4; i++) {
+            weir_pack_open_array(&f.packer, &scopes[i], 0);
+            for (size_t k = 0; k < count; k++)
+                weir_pack_uint(&f.packer, k);
+        }
+        for (int i = 4; i-- > 0;)
+            weir_pack_close(&f.packer, &scopes[i]);
+        assert_int_equal(weir_pack_end(&f.packer, &message), 0);
+        weir_unpack_init(&u, message, NULL);
+        for (int i = 0; i < 4; i++) {
+            assert_int_equal(weir_unpack_array(&u, &got), 0);
+            assert_int_equal(got, count + (i < 3));
+            for (size_t k = 0; k < count; k++)
+                assert_int_equal(weir_unpack_skip(&u), 0);
+        }
+        assert_int_equal(weir_unpack_end(&u), 0);
+        end(&f);
+    }
 }
 
 /* --- errors ---------------------------------------------------------------------------------- */
@@ -897,6 +1203,11 @@ int main(void)
         cmocka_unit_test(every_size_is_packed_as_by_MessagePack_C),
         cmocka_unit_test(random_floats_and_times_are_packed_as_by_MessagePack_C),
         cmocka_unit_test(MessagePack_C_packs_into_a_buffer),
+        cmocka_unit_test(a_container_whose_count_comes_out_as_large_as_said_has_the_shortest_form),
+        cmocka_unit_test(a_container_of_fewer_has_the_form_of_the_most_that_was_said),
+        cmocka_unit_test(raw_values_in_an_open_container_are_counted),
+        cmocka_unit_test(what_containers_lack_is_an_error_where_they_begin),
+        cmocka_unit_test(open_containers_move_with_their_message),
         cmocka_unit_test(sizes_above_32_bits_are_refused_unseen),
         cmocka_unit_test(a_timestamp_with_too_many_nanoseconds_is_refused),
         cmocka_unit_test(a_begin_that_failed_is_remembered_until_the_end),

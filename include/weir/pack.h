@@ -18,7 +18,8 @@
  *              it and leaves the buffer as it was at weir_pack_begin(). weir_pack_error() and
  *              weir_pack_offset() tell the error and the byte where it happened. -ENOMEM the
  *              source failed, -ENOBUFS a limit is reached, -EOVERFLOW a size or count above
- *              2^32-1, -EINVAL a timestamp with more than 999,999,999 nanoseconds.
+ *              2^32-1, -EINVAL a timestamp with more than 999,999,999 nanoseconds, or containers
+ *              that are not closed in order, -EBADMSG a container that lacks values.
  * Invariants   Between begin and end nothing else appends to the buffer. A message may consist of
  *              any number of values, one after the other.
  * Threads      as the buffer: one writer.
@@ -52,8 +53,19 @@ struct weir_packer {
     uint8_t *pos; /* next byte to write; NULL after an error, which is in the buffer then */
     uint8_t *end;
     struct weir_buf *buf;
-    uint64_t values; /* values written less values announced by heads, modulo 2^64 */
-    bool uncounted;  /* values were written that nobody counted */
+    uint64_t values; /* values written less values announced by heads, modulo 2^64, in the innermost
+                        open container */
+    size_t opened;   /* 1 + the offset of the innermost open container; 0: none is open */
+    bool uncounted;  /* values were written that nobody counted, in the same */
+};
+
+/** The caller's storage for an open container, see weir_pack_open_array(). Fields are private. */
+struct weir_pack_scope {
+    size_t offset; /* of its head, from the start of the message */
+    size_t outer;  /* the packer's, of the container around it */
+    uint64_t outer_values;
+    bool outer_uncounted;
+    uint8_t tag; /* of its head; 0: closed */
 };
 
 /** The extension type of timestamps, as the specification fixes it. */
@@ -74,9 +86,33 @@ WEIR_INLINE int weir_pack_begin(struct weir_packer *packer, struct weir_buf *buf
  * End the message: its bytes are the buffer's now; after an error, forget it.
  *
  * @ret         NULL, or receives the bytes, on success only; valid as weir_buf_end() says
- * Returns      0 or the first error.
+ * Returns      0 or the first error; -EBADMSG the message has fewer values than its arrays and maps
+ *              announced, the offset is that of the innermost one that lacks some (a message with
+ *              weir_pack_raw() in it is not looked at; see weir_pack_end_values(), too); -EINVAL a
+ *              container is still open, the offset is the innermost one's.
  */
 WEIR_INLINE int weir_pack_end(struct weir_packer *packer, struct weir_view *ret);
+
+/**
+ * End a message that is exactly @count values, which is verified.
+ *
+ * weir_pack_end() refuses a message that lacks values on the whole, which costs nothing. That
+ * misses what one container lacks and another one has too much of, and what a message of many
+ * values lacks at its end. This function does not.
+ *
+ * Errors       besides those of weir_pack_end(): -EBADMSG, and the offset tells the innermost
+ *              container that got fewer values than it announced, or the first value that is too
+ *              many; the end of the message if there are fewer than @count values, all complete.
+ * Cost         a walk over the heads, one or two nanoseconds each.
+ */
+WEIR_INLINE int weir_pack_end_values(struct weir_packer *packer, uint64_t count,
+                                     struct weir_view *ret);
+
+/**
+ * End a message that is part of a value, or of several, such as a head whose values come in
+ * messages of their own: as weir_pack_end(), and what arrays and maps lack is not looked at.
+ */
+WEIR_INLINE int weir_pack_end_part(struct weir_packer *packer, struct weir_view *ret);
 
 /** Instead of weir_pack_end(): give the message up, the buffer is as it was before it began. */
 WEIR_INLINE void weir_pack_cancel(struct weir_packer *packer);
@@ -142,6 +178,35 @@ WEIR_INLINE void weir_pack_array(struct weir_packer *packer, size_t count);
 /** Write the head of a map; @count keys with their values must follow. */
 WEIR_INLINE void weir_pack_map(struct weir_packer *packer, size_t count);
 
+/**
+ * Open an array whose count is not known: values follow, then weir_pack_close().
+ *
+ * The head is written now, and the count into it when the array is closed; nothing is moved. So the
+ * head's form is decided now. Containers may be opened within each other.
+ *
+ * @scope       the caller's storage, any content; until weir_pack_close()
+ * @count_max   the most elements there can be: up to 15 the head takes 1 byte, up to 65,535 it
+ *              takes 3; else, and for 0, which is unknown, 5. It is the shortest form only if the
+ *              count comes out as large.
+ */
+WEIR_INLINE void weir_pack_open_array(struct weir_packer *packer, struct weir_pack_scope *scope,
+                                      size_t count_max);
+
+/** Open a map whose count is not known; @count_max is of pairs. See weir_pack_open_array(). */
+WEIR_INLINE void weir_pack_open_map(struct weir_packer *packer, struct weir_pack_scope *scope,
+                                    size_t count_max);
+
+/**
+ * Close the container that was opened last and is still open.
+ *
+ * Errors       -EINVAL @scope is another one, or closed already; -EOVERFLOW more elements or pairs
+ *              than the head has room for; -EBADMSG a map with a key that lacks its value. The
+ *              offset is that of the container. -EBADMSG containers within, whose counts were
+ *              given, lack values on the whole, as in weir_pack_end(); the offset is that one's.
+ * Cost         constant, unless weir_pack_raw() was called in it: then a walk over its heads.
+ */
+WEIR_INLINE void weir_pack_close(struct weir_packer *packer, struct weir_pack_scope *scope);
+
 /** Write an ext of the given type, -128..127; those below 0 are the specification's. */
 WEIR_INLINE void weir_pack_ext(struct weir_packer *packer, int8_t type, struct weir_view bytes);
 
@@ -154,7 +219,10 @@ WEIR_INLINE void weir_pack_ext(struct weir_packer *packer, int8_t type, struct w
 WEIR_INLINE void weir_pack_timestamp(struct weir_packer *packer, int64_t seconds,
                                      uint32_t nanoseconds);
 
-/** Write bytes that are already MessagePack: whole values, which is the caller's word for it. */
+/**
+ * Write bytes that are already MessagePack: any number of whole values, which is the caller's word
+ * for it. They are not looked at, so weir_pack_end() cannot count the values of this message.
+ */
 WEIR_INLINE void weir_pack_raw(struct weir_packer *packer, struct weir_view values);
 
 /* --- inline bodies ------------------------------------------------------------------------- */
@@ -169,9 +237,13 @@ WEIR_INLINE void weir_pack_raw(struct weir_packer *packer, struct weir_view valu
 /** Private: begin where there is not enough room, or no segment open. */
 WEIR_API uint8_t *weir_pack_begin_slow(struct weir_buf *buf, size_t hint_bytes);
 
-/** Private: end with an error, or with something to look at. */
-WEIR_API int weir_pack_end_slow(struct weir_buf *buf, uint8_t *pos, uint64_t values, bool uncounted,
+/** Private: end with an error, or with something to look at; @count UINT64_MAX: any. */
+WEIR_API int weir_pack_end_slow(const struct weir_packer *packer, uint64_t count,
                                 struct weir_view *ret);
+
+/** Private: weir_pack_close(). */
+WEIR_API uint8_t *weir_pack_close_slow(const struct weir_packer *packer,
+                                       const struct weir_pack_scope *scope);
 
 /** Private: weir_pack_cancel(). */
 WEIR_API void weir_pack_cancel_slow(struct weir_buf *buf);
@@ -216,6 +288,7 @@ WEIR_INLINE int weir_pack_begin(struct weir_packer *packer, struct weir_buf *buf
 {
     packer->buf = buf;
     packer->values = 0;
+    packer->opened = 0;
     packer->uncounted = false;
     if (WEIR_UNLIKELY(buf->pos == NULL || hint_bytes > weir_buf_room_bytes(buf))) {
         weir_pack_go_on(packer, weir_pack_begin_slow(buf, hint_bytes));
@@ -228,17 +301,26 @@ WEIR_INLINE int weir_pack_begin(struct weir_packer *packer, struct weir_buf *buf
     return 0;
 }
 
+/** Private: weir_pack_end_slow() on a copy, for the sake of the packer's own address. */
+WEIR_INLINE int weir_pack_end_copy(struct weir_packer *packer, uint64_t count,
+                                   struct weir_view *ret)
+{
+    struct weir_packer copy = *packer;
+    int rc = weir_pack_end_slow(&copy, count, ret);
+    if (rc != 0)
+        packer->pos = NULL;
+    packer->end = packer->pos;
+    return rc;
+}
+
 WEIR_INLINE int weir_pack_end(struct weir_packer *packer, struct weir_view *ret)
 {
     struct weir_buf *buf = packer->buf;
     uint8_t *pos = packer->pos;
 
-    if (WEIR_UNLIKELY(pos == NULL || (int64_t)packer->values <= 0 || packer->uncounted)) {
-        int rc = weir_pack_end_slow(buf, pos, packer->values, packer->uncounted, ret);
-        packer->pos = rc == 0 ? pos : NULL;
-        packer->end = packer->pos;
-        return rc;
-    }
+    if (WEIR_UNLIKELY(pos == NULL || (int64_t)packer->values <= 0 || packer->uncounted ||
+                      packer->opened != 0))
+        return weir_pack_end_copy(packer, UINT64_MAX, ret);
     assert(buf->message != NULL && buf->end == packer->end);
     packer->end = pos;
     if (ret != NULL)
@@ -246,6 +328,18 @@ WEIR_INLINE int weir_pack_end(struct weir_packer *packer, struct weir_view *ret)
     buf->pos = pos;
     buf->message = NULL;
     return 0;
+}
+
+WEIR_INLINE int weir_pack_end_values(struct weir_packer *packer, uint64_t count,
+                                     struct weir_view *ret)
+{
+    return weir_pack_end_copy(packer, count, ret);
+}
+
+WEIR_INLINE int weir_pack_end_part(struct weir_packer *packer, struct weir_view *ret)
+{
+    packer->uncounted = true;
+    return weir_pack_end_copy(packer, UINT64_MAX, ret);
 }
 
 WEIR_INLINE void weir_pack_cancel(struct weir_packer *packer)
@@ -554,6 +648,51 @@ WEIR_INLINE void weir_pack_map(struct weir_packer *packer, size_t count)
 {
     packer->values += 1 - 2 * (uint64_t)count;
     weir_pack_count(packer, WEIR_TAG_FIXMAP, WEIR_TAG_MAP16, count);
+}
+
+/** Private: open a container; its tags of 16 and 32 bits follow each other. */
+WEIR_INLINE void weir_pack_open(struct weir_packer *packer, struct weir_pack_scope *scope,
+                                unsigned tag_fix, unsigned tag16, size_t count_max)
+{
+    bool wide = count_max == 0 || count_max > UINT16_MAX;
+    size_t size = count_max - 1 < 15 ? 1 : wide ? 5 : 3;
+    unsigned tag = size == 1 ? tag_fix : tag16 + wide;
+
+    scope->offset = weir_pack_offset(packer);
+    scope->outer = packer->opened;
+    scope->outer_values = packer->values;
+    scope->outer_uncounted = packer->uncounted;
+    scope->tag = (uint8_t)tag;
+    if (!weir_pack_has_room(packer, size))
+        return;
+    packer->pos[0] = (uint8_t)tag;
+    packer->pos += size;
+    packer->values = 0;
+    packer->opened = scope->offset + 1;
+    packer->uncounted = false;
+}
+
+WEIR_INLINE void weir_pack_open_array(struct weir_packer *packer, struct weir_pack_scope *scope,
+                                      size_t count_max)
+{
+    weir_pack_open(packer, scope, WEIR_TAG_FIXARRAY, WEIR_TAG_ARRAY16, count_max);
+}
+
+WEIR_INLINE void weir_pack_open_map(struct weir_packer *packer, struct weir_pack_scope *scope,
+                                    size_t count_max)
+{
+    weir_pack_open(packer, scope, WEIR_TAG_FIXMAP, WEIR_TAG_MAP16, count_max);
+}
+
+WEIR_INLINE void weir_pack_close(struct weir_packer *packer, struct weir_pack_scope *scope)
+{
+    struct weir_packer copy = *packer;
+
+    weir_pack_go_on(packer, weir_pack_close_slow(&copy, scope));
+    packer->values = scope->outer_values + 1;
+    packer->opened = scope->outer;
+    packer->uncounted = scope->outer_uncounted;
+    scope->tag = 0;
 }
 
 WEIR_INLINE void weir_pack_ext(struct weir_packer *packer, int8_t type, struct weir_view bytes)
