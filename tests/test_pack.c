@@ -609,38 +609,6 @@ static void random_floats_and_times_are_packed_as_by_MessagePack_C(void **state)
     pair_end(&p);
 }
 
-static int write_into_buf(void *data, const char *bytes, size_t size)
-{
-    return weir_buf_append(data, weir_view_of(bytes, size));
-}
-
-static void MessagePack_C_packs_into_a_buffer(void **state)
-{
-    struct test_random random;
-    msgpack_sbuffer theirs;
-    msgpack_packer into_sbuffer;
-    msgpack_packer into_buf;
-    struct weir_view message;
-    struct fixture f;
-
-    (void)state;
-    begin(&f, NULL);
-    msgpack_sbuffer_init(&theirs);
-    msgpack_packer_init(&into_sbuffer, &theirs, msgpack_sbuffer_write);
-    msgpack_packer_init(&into_buf, &f.buf, write_into_buf);
-    assert_int_equal(weir_buf_begin(&f.buf, 0), 0);
-    for (uint64_t seed = 0; seed < 200; seed++) {
-        test_random_seed(&random, seed);
-        random_document(&into_sbuffer, &random, 5);
-        test_random_seed(&random, seed);
-        random_document(&into_buf, &random, 5);
-    }
-    weir_buf_end(&f.buf, &message);
-    assert_bytes(message, weir_view_of(theirs.data, theirs.size));
-    msgpack_sbuffer_destroy(&theirs);
-    end(&f);
-}
-
 /* --- containers and their counts ------------------------------------------------------------- */
 
 /* Write @depth containers within each other, each with @count elements or pairs, by opening them if
@@ -1202,7 +1170,6 @@ int main(void)
         cmocka_unit_test(integers_of_a_given_width_are_packed_as_by_MessagePack_C),
         cmocka_unit_test(every_size_is_packed_as_by_MessagePack_C),
         cmocka_unit_test(random_floats_and_times_are_packed_as_by_MessagePack_C),
-        cmocka_unit_test(MessagePack_C_packs_into_a_buffer),
         cmocka_unit_test(a_container_whose_count_comes_out_as_large_as_said_has_the_shortest_form),
         cmocka_unit_test(a_container_of_fewer_has_the_form_of_the_most_that_was_said),
         cmocka_unit_test(raw_values_in_an_open_container_are_counted),
