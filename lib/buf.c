@@ -336,17 +336,23 @@ void weir_buf_end(struct weir_buf *buf, struct weir_view *ret)
     buf->message = NULL;
 }
 
+void weir__buf_take_back(struct weir_buf *buf, size_t size_bytes)
+{
+    assert(buf->message != NULL && size_bytes <= (size_t)(buf->pos - buf->message));
+    /* end stays: as much as pos goes back, the limit allows more. */
+    buf->pos -= size_bytes;
+    if (buf->open > buf->pos) {
+        size_t settled = (size_t)(buf->open - buf->pos);
+        last_segment(buf)->size -= settled;
+        buf->settled_bytes -= settled;
+        buf->open = buf->pos;
+    }
+}
+
 void weir_buf_cancel(struct weir_buf *buf)
 {
     assert(buf->message != NULL);
-    if (buf->open > buf->message) {
-        size_t settled = (size_t)(buf->open - buf->message);
-        last_segment(buf)->size -= settled;
-        buf->settled_bytes -= settled;
-        buf->open = buf->message;
-    }
-    /* end stays: as much as pos goes back, the limit allows more. */
-    buf->pos = buf->message;
+    weir__buf_take_back(buf, (size_t)(buf->pos - buf->message));
     buf->message = NULL;
 }
 

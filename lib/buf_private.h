@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * buf_private: what the tests of buf may look at.
+ * buf_private: what the tests of buf may look at, and what pack does to a message.
  */
 #ifndef WEIR_BUF_PRIVATE_H
 #define WEIR_BUF_PRIVATE_H
@@ -14,5 +14,10 @@
  * Cost      a walk over the segments.
  */
 WEIR_NODISCARD const char *weir__buf_check(const struct weir_buf *buf);
+
+/**
+ * Take the last @size_bytes of the message that is begun (asserted) back: they lie behind each other.
+ */
+void weir__buf_take_back(struct weir_buf *buf, size_t size_bytes);
 
 #endif /* WEIR_BUF_PRIVATE_H */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-#include "weir/pack.h"
+#include "pack_private.h"
 
-static uint8_t *failed(struct weir_buf *buf, int error, size_t offset)
+uint8_t *weir__pack_fail_at(struct weir_buf *buf, int error, size_t offset)
 {
     assert(error < 0);
     buf->message_error = error;
@@ -20,7 +20,7 @@ uint8_t *weir_pack_begin_slow(struct weir_buf *buf, size_t hint_bytes)
 {
     int rc = weir_buf_begin(buf, hint_bytes);
     if (rc != 0)
-        return failed(buf, rc, 0);
+        return weir__pack_fail_at(buf, rc, 0);
     return buf->pos;
 }
 
@@ -35,7 +35,7 @@ uint8_t *weir_pack_fail_slow(struct weir_buf *buf, uint8_t *pos, int error)
 {
     if (pos == NULL)
         return NULL;
-    return failed(buf, error, (size_t)(pos - buf->message));
+    return weir__pack_fail_at(buf, error, (size_t)(pos - buf->message));
 }
 
 uint8_t *weir_pack_room_slow(struct weir_buf *buf, uint8_t *pos, size_t size_bytes)
@@ -52,11 +52,7 @@ uint8_t *weir_pack_room_slow(struct weir_buf *buf, uint8_t *pos, size_t size_byt
     return at;
 }
 
-/*
- * A length or count behind its tag: 8 bits wide with @tag8 (0: there is no such form), 16 with
- * @tag16, 32 with the tag after that. Returns the bytes written; @value is at most 2^32-1.
- */
-static size_t store_head(uint8_t *at, unsigned tag8, unsigned tag16, size_t value)
+size_t weir__store_head(uint8_t *at, unsigned tag8, unsigned tag16, size_t value)
 {
     if (value <= UINT8_MAX && tag8 != 0) {
         at[0] = (uint8_t)tag8;
@@ -141,7 +137,7 @@ uint8_t *weir_pack_bytes_slow(struct weir_buf *buf, uint8_t *pos, unsigned tag8,
     if (fix)
         *to++ = (uint8_t)(WEIR_TAG_FIXSTR | bytes.size);
     else
-        to += store_head(to, tag8, tag8 + 1, bytes.size);
+        to += weir__store_head(to, tag8, tag8 + 1, bytes.size);
     if (bytes.size != 0)
         memcpy(to, bytes.data, bytes.size);
     packer.pos = to + bytes.size;
@@ -161,7 +157,7 @@ uint8_t *weir_pack_count_slow(struct weir_buf *buf, uint8_t *pos, unsigned tag_f
     }
     uint8_t *to = weir_pack_room(&packer, head_bytes(0, count));
     if (to != NULL)
-        packer.pos = to + store_head(to, 0, tag16, count);
+        packer.pos = to + weir__store_head(to, 0, tag16, count);
     return packer.pos;
 }
 
@@ -271,7 +267,7 @@ static bool may_end(const struct weir_packer *packer, uint64_t count)
     if (packer->pos == NULL)
         return false;
     if (packer->opened != 0) {
-        failed(buf, -EINVAL, packer->opened - 1);
+        weir__pack_fail_at(buf, -EINVAL, packer->opened - 1);
         return false;
     }
     if (count == UINT64_MAX && (packer->uncounted || packer->pos == buf->message))
@@ -279,7 +275,7 @@ static bool may_end(const struct weir_packer *packer, uint64_t count)
     struct count found = count_values(buf->message, packer->pos, count);
     if (found.error == 0)
         return true;
-    failed(buf, found.error, found.offset);
+    weir__pack_fail_at(buf, found.error, found.offset);
     return false;
 }
 
@@ -316,22 +312,23 @@ uint8_t *weir_pack_close_slow(const struct weir_packer *packer, const struct wei
     if (packer->pos == NULL)
         return NULL;
     if (scope->tag == 0 || packer->opened != scope->offset + 1)
-        return failed(buf, -EINVAL, scope->offset);
+        return weir__pack_fail_at(buf, -EINVAL, scope->offset);
     uint8_t *head = buf->message + scope->offset;
     uint8_t *values = head + scope_head(scope->tag, &max);
     if (packer->uncounted || (int64_t)count <= 0) {
         struct count found = count_values(values, packer->pos, UINT64_MAX);
         if (found.error != 0)
-            return failed(buf, found.error, (size_t)(values - buf->message) + found.offset);
+            return weir__pack_fail_at(buf, found.error,
+                                      (size_t)(values - buf->message) + found.offset);
         count = found.count;
     }
     if (scope->tag == WEIR_TAG_FIXMAP || scope->tag >= WEIR_TAG_MAP16) {
         if (count % 2 != 0)
-            return failed(buf, -EBADMSG, scope->offset);
+            return weir__pack_fail_at(buf, -EBADMSG, scope->offset);
         count /= 2;
     }
     if (count > max)
-        return failed(buf, -EOVERFLOW, scope->offset);
+        return weir__pack_fail_at(buf, -EOVERFLOW, scope->offset);
     if (max == 15)
         head[0] = (uint8_t)(scope->tag | count);
     else if (max == UINT16_MAX)
@@ -343,8 +340,7 @@ uint8_t *weir_pack_close_slow(const struct weir_packer *packer, const struct wei
 
 /* --- ext ------------------------------------------------------------------------------------- */
 
-/* The tag of the ext form that has no length field, 0 if there is none for this size. */
-static unsigned fixext_tag(size_t size)
+unsigned weir__fixext_tag(size_t size)
 {
     switch (size) {
     case 1:
@@ -365,7 +361,7 @@ static unsigned fixext_tag(size_t size)
 uint8_t *weir_pack_ext_slow(struct weir_buf *buf, uint8_t *pos, int8_t type, struct weir_view bytes)
 {
     struct weir_packer packer = packer_at(buf, pos);
-    unsigned fixext = fixext_tag(bytes.size);
+    unsigned fixext = weir__fixext_tag(bytes.size);
     size_t head = fixext != 0 ? 1 : head_bytes(WEIR_TAG_EXT8, bytes.size);
     size_t total;
 
@@ -377,7 +373,7 @@ uint8_t *weir_pack_ext_slow(struct weir_buf *buf, uint8_t *pos, int8_t type, str
     if (fixext != 0)
         *to++ = (uint8_t)fixext;
     else
-        to += store_head(to, WEIR_TAG_EXT8, WEIR_TAG_EXT16, bytes.size);
+        to += weir__store_head(to, WEIR_TAG_EXT8, WEIR_TAG_EXT16, bytes.size);
     *to++ = (uint8_t)type;
     if (bytes.size != 0)
         memcpy(to, bytes.data, bytes.size);
