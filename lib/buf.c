@@ -381,6 +381,7 @@ void weir_buf_reset(struct weir_buf *buf)
     buf->message = NULL;
     buf->message_fixed = 0;
     buf->headroom_left = 0;
+    buf->header_bytes = 0;
     buf->messages_first = 0;
     buf->messages_count = 0;
     buf->consumed_bytes = 0;

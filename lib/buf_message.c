@@ -177,6 +177,7 @@ int weir_buf_prepend(struct weir_buf *buf, size_t size_bytes, uint8_t **ret)
         segment->size += size_bytes;
         buf->settled_bytes += size_bytes;
         buf->headroom_left -= size_bytes;
+        buf->header_bytes += size_bytes;
         if (whole)
             buf->message -= size_bytes;
         else
@@ -194,6 +195,7 @@ static void leave_message(struct weir_buf *buf)
     buf->message = NULL;
     buf->message_fixed = 0;
     buf->headroom_left = 0;
+    buf->header_bytes = 0;
     unify(buf, buf->count - 1);
     weir__buf_choose_path(buf);
     weir__buf_update_end(buf);
@@ -264,6 +266,24 @@ static void take_back(struct weir_buf *buf, size_t excess)
     }
     buf->pos = open.data + open.size;
     buf->open = buf->pos;
+}
+
+void weir__buf_take_back(struct weir_buf *buf, size_t size_bytes)
+{
+    assert(buf->message != NULL && size_bytes <= (size_t)(buf->pos - buf->message));
+    weir__buf_settle(buf);
+    take_back(buf, size_bytes);
+}
+
+uint8_t *weir__buf_message_at(const struct weir_buf *buf, size_t left_bytes, uint32_t *ret_entry)
+{
+    uint32_t entry = buf->count - 1;
+
+    assert(left_bytes != 0 && left_bytes <= weir_buf_message_bytes(buf));
+    for (; left_bytes > weir__buf_entry_bytes(buf, entry); entry--)
+        left_bytes -= weir__buf_entry_bytes(buf, entry);
+    *ret_entry = entry;
+    return buf->segments[buf->first + entry].data + weir__buf_entry_bytes(buf, entry) - left_bytes;
 }
 
 void weir_buf_cancel(struct weir_buf *buf)

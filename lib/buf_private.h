@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * buf_private: what the sources of buf share, and its tests may look at.
+ * buf_private: what the sources of buf and of pack share, and tests may look at.
  *
  * buf.c has the segments and what is appended to them, buf_message.c messages, buf_part.c what is
  * taken out, buf_check.c the invariants.
@@ -19,6 +19,15 @@
  * Cost      a walk over the segments.
  */
 WEIR_NODISCARD const char *weir__buf_check(const struct weir_buf *buf);
+
+/* Take back the last @size_bytes of the message that is begun, which may still move (asserted). */
+void weir__buf_take_back(struct weir_buf *buf, size_t size_bytes);
+
+/*
+ * Where the byte of the message that is begun lies which has @left_bytes from there to the end, at
+ * least 1. Writes the entry that it is in.
+ */
+uint8_t *weir__buf_message_at(const struct weir_buf *buf, size_t left_bytes, uint32_t *ret_entry);
 
 /* One message of the list. */
 struct weir__buf_listed {

@@ -100,8 +100,12 @@ struct weir_buf {
     struct weir_growth growth; /* of segments, in bytes; its limit is limit_bytes */
     size_t link_min_bytes;
     uint64_t bytes_copied; /* see weir_buf_bytes_copied() */
+    /* The first error of the packer that writes the message, and where; only where there is one. */
+    int message_error;
+    size_t message_error_offset;
     size_t headroom_bytes; /* that messages are begun with */
     size_t headroom_left;  /* in front of the message that is begun */
+    size_t header_bytes;   /* that were put before the message that is begun */
     size_t message_limit_bytes;
     size_t message_fixed;    /* bytes of the message before what may move: linked, and before it */
     uint32_t message_index;  /* of the live segment that it begins in, if there are such bytes */
