@@ -21,6 +21,7 @@
 #include <weir/wire.h>
 #include <weir/pack.h>
 #include <weir/unpack.h>
+#include <weir/object.h>
 #include <weir/stream.h>
 #include <weir/ring.h>
 #include <weir/file.h>

@@ -23,7 +23,7 @@ expect()
     fi
 }
 
-echo 1..8
+echo 1..9
 got=$("$examples/hello" 2>&1; echo "status $?")
 expect "hello" "$(printf '15 bytes\nid 42, name weir\nstatus 0')" "$got"
 
@@ -42,6 +42,10 @@ got=$("$examples/arena" 2>&1; echo "status $?")
 expect "arena" "$(printf '%s\n' 'move not does out handed was what' \
     '221 bytes used, of the scratch 23%' \
     'more of it: ENOBUFS' '2 threads took 224000 bytes, 70%' 'status 0')" "$got"
+
+got=$("$examples/tree" 2>&1; echo "status $?")
+expect "tree" "$(printf '%s\n' '{"id"=>1, "items"=>[[3, 2.250000]]}' '  total 6.75' \
+    '{"id"=>2, "items"=>[[3, 2.250000], [4, 2.250000]]}' '  total 15.75' 'status 0')" "$got"
 
 "$examples/echo_server" "unix:$dir/sock" >"$dir/out" 2>&1 &
 server=$!
