@@ -121,6 +121,35 @@ static void bytes_of_nobody_need_no_block(void **state)
     assert_null(held.view.data);
 }
 
+static void slices_are_equal_by_their_bytes(void **state)
+{
+    struct weir_pool *pool = test_pool_create(NULL);
+    struct weir_slice a = slice_of_a_block(pool, 100), b = slice_of_a_block(pool, 100);
+    struct weir_slice zeroed = {{NULL, 0}, NULL}, shorter = zeroed;
+
+    (void)state;
+    assert_int_equal(weir_slice_sub(&a, 0, 99, &shorter), 0);
+    assert_true(weir_slice_equal(&a, &b));
+    assert_int_equal(weir_slice_compare(&a, &b), 0);
+    assert_true(weir_slice_hash(&a, 5) == weir_slice_hash(&b, 5));
+    assert_true(weir_slice_hash(&a, 5) == weir_view_hash(a.view, 5));
+    assert_true(weir_slice_hash(&a, 5) != weir_slice_hash(&a, 6));
+    assert_false(weir_slice_equal(&shorter, &b));
+    assert_true(weir_slice_compare(&shorter, &b) < 0);
+    assert_true(weir_slice_compare(&b, &shorter) > 0);
+    assert_true(weir_slice_compare(&zeroed, &shorter) < 0);
+    b.block->data[99] ^= 1;
+    assert_false(weir_slice_equal(&a, &b));
+    assert_true(weir_slice_hash(&a, 5) != weir_slice_hash(&b, 5));
+    weir_slice_drop(&shorter);
+    weir_slice_drop(&a);
+    weir_slice_drop(&b);
+    assert_true(weir_slice_equal(&a, &zeroed));
+    assert_true(weir_slice_hash(&a, 5) == weir_view_hash(weir_view_text(""), 5));
+    assert_int_equal(in_use(pool), 0);
+    test_pool_destroy(pool);
+}
+
 static void a_small_slice_moves_out_of_a_large_block(void **state)
 {
     static struct test_source source;
@@ -232,6 +261,7 @@ int main(void)
         cmocka_unit_test(a_part_holds_a_reference_of_its_own),
         cmocka_unit_test(a_part_outside_is_refused_and_holds_nothing),
         cmocka_unit_test(bytes_of_nobody_need_no_block),
+        cmocka_unit_test(slices_are_equal_by_their_bytes),
         cmocka_unit_test(a_small_slice_moves_out_of_a_large_block),
         cmocka_unit_test(compacting_may_fail_and_changes_nothing_then),
         cmocka_unit_test(a_slice_may_be_dropped_on_another_thread),
