@@ -25,6 +25,8 @@
 #include <weir/pool_pack.h>
 #include <weir/msgpack.h>
 #include <weir/canonical.h>
+#include <weir/object.h>
+#include <weir/edit.h>
 #include <weir/stream.h>
 #include <weir/ring.h>
 #include <weir/file.h>

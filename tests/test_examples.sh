@@ -48,6 +48,10 @@ got=$(printf '%s\n' one 'something longer than a block' two '' "$(printf '%90s' 
 expect "frames" "$(printf '%s\n' '          ...: ENOBUFS' '55 bytes in 1 slice(s)' 'one (in place)' \
     'something longer than a block (gathered)' 'two (gathered)' ' (in place)' 'status 0')" "$got"
 
+got=$("$examples/tree" 2>&1; echo "status $?")
+expect "tree" "$(printf '%s\n' '{"id"=>1, "items"=>[[3, 2.250000]]}' '  total 6.75' \
+    '{"id"=>2, "items"=>[[3, 2.250000], [4, 2.250000]]}' '  total 15.75' 'status 0')" "$got"
+
 "$examples/echo_server" "unix:$dir/sock" >"$dir/out" 2>&1 &
 server=$!
 for _ in $(seq 500); do
