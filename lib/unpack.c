@@ -3,7 +3,8 @@
 
 #include "weir/unpack.h"
 
-#define DEPTH_DEFAULT 128u
+#include "unpack_private.h"
+
 #define NANOSECONDS_MAX 999999999u
 
 /* The head of a value: everything before its payload or elements. */
@@ -21,6 +22,11 @@ static int fail(struct weir_unpacker *unpacker, int error)
         unpacker->pos = unpacker->end;
     }
     return unpacker->error;
+}
+
+int weir__unpack_fail(struct weir_unpacker *unpacker, int error)
+{
+    return fail(unpacker, error);
 }
 
 void weir_unpack_init(struct weir_unpacker *unpacker, struct weir_view input,
@@ -532,7 +538,7 @@ int weir_check(struct weir_view input, const struct weir_limits *limits, struct 
     struct checker checker;
 
     checker.depth = 0;
-    checker.depth_max = limits && limits->depth ? limits->depth : DEPTH_DEFAULT;
+    checker.depth_max = limits && limits->depth ? limits->depth : WEIR__DEPTH_DEFAULT;
     weir_unpack_init(&checker.cursor, input, limits);
     if (checker.depth_max > WEIR_DEPTH_MAX) {
         fault.error = -EINVAL;
