@@ -27,6 +27,7 @@
 #include <weir/canonical.h>
 #include <weir/object.h>
 #include <weir/edit.h>
+#include <weir/bulk.h>
 #include <weir/stream.h>
 #include <weir/ring.h>
 #include <weir/file.h>
