@@ -483,7 +483,8 @@ int weir_pool_create(const struct weir_pool_options *options, struct weir_pool *
     }
 
     pool->owner = weir__pool_thread();
-    pool->careful = WEIR_DEBUG || weir__is_watched() || options->track_every != 0;
+    pool->careful = WEIR_DEBUG || weir__is_watched() || options->track_every != 0 ||
+                    options->track_every_bytes != 0;
     pool->source = *plan.source;
     pool->quota = options->quota;
     pool->page_bytes = plan.page_bytes;

@@ -185,7 +185,9 @@ struct weir_pool {
     struct weir__track *tracks; /* NULL: nothing is tracked */
     size_t track_bytes;
     const char *tag;
-    uint32_t track_every;
+    uint32_t track_every;       /* 0: not by number */
+    size_t track_every_bytes;   /* 0: not by bytes */
+    size_t track_bytes_to_next; /* of these, still to be asked for; not 0 then */
     uint32_t track_max;
     uint32_t track_used; /* records up to here were used before */
     uint32_t track_free; /* number of one of those; 0: none */

@@ -17,7 +17,7 @@ int weir__track_begin(struct weir_pool *pool, const struct weir_pool_options *op
     void *memory;
     size_t count =
         options->track_blocks_max != 0 ? options->track_blocks_max : TRACK_DEFAULT_BLOCKS;
-    if (options->track_every == 0)
+    if (options->track_every == 0 && options->track_every_bytes == 0)
         return 0;
     /* 2^32 of them fit a size_t. */
     size_t bytes = count * sizeof(struct weir__track);
@@ -29,6 +29,8 @@ int weir__track_begin(struct weir_pool *pool, const struct weir_pool_options *op
     pool->track_bytes = bytes;
     pool->track_max = (uint32_t)count;
     pool->track_every = options->track_every;
+    pool->track_every_bytes = options->track_every_bytes;
+    pool->track_bytes_to_next = options->track_every_bytes;
     return 0;
 }
 
@@ -39,10 +41,25 @@ void weir__track_end(struct weir_pool *pool)
     pool->tracks = NULL;
 }
 
+/* Whether it is this block's turn. */
+static bool is_due(struct weir_pool *pool, size_t size_bytes)
+{
+    bool by_number = pool->track_every != 0 && pool->track_seen++ % pool->track_every == 0;
+    if (pool->track_every_bytes == 0)
+        return by_number;
+    if (size_bytes < pool->track_bytes_to_next) {
+        pool->track_bytes_to_next -= size_bytes;
+        return by_number;
+    }
+    size_t beyond = size_bytes - pool->track_bytes_to_next;
+    pool->track_bytes_to_next = pool->track_every_bytes - beyond % pool->track_every_bytes;
+    return true;
+}
+
 void weir__track_add(struct weir_pool *pool, struct weir_block *block, size_t size_bytes,
                      const void *site)
 {
-    if (pool->track_seen++ % pool->track_every != 0)
+    if (!is_due(pool, size_bytes))
         return;
     uint32_t index = pool->track_free; /* number, from 1 */
     if (index != 0) {

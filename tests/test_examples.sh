@@ -23,7 +23,7 @@ expect()
     fi
 }
 
-echo 1..9
+echo 1..12
 got=$("$examples/hello" 2>&1; echo "status $?")
 expect "hello" "$(printf '15 bytes\nid 42, name weir\nstatus 0')" "$got"
 
@@ -51,6 +51,15 @@ expect "frames" "$(printf '%s\n' '          ...: ENOBUFS' '55 bytes in 1 slice(s
 got=$("$examples/tree" 2>&1; echo "status $?")
 expect "tree" "$(printf '%s\n' '{"id"=>1, "items"=>[[3, 2.250000]]}' '  total 6.75' \
     '{"id"=>2, "items"=>[[3, 2.250000], [4, 2.250000]]}' '  total 15.75' 'status 0')" "$got"
+
+got=$("$examples/pool" 2>&1; echo "status $?")
+expect "pool" "$(printf '%s\n' 'buffer' '28 bytes of a buffer of another library are free again' \
+    '40 bytes pin 65536, then 128' '1000 blocks; a second pool: ENOBUFS' 'a trim: 2097152 bytes' \
+    'a second pool: 0; the first: 1002 allocations, 1 misses, 0 blocks in use' 'status 0')" "$got"
+
+got=$("$examples/leaks" 2>&1; echo "status $?")
+expect "leaks" "$(printf '%s\n' '  3000 bytes, session' '  77 bytes, no tag' '2 blocks are left' \
+    'session: 1 with 3000 bytes' 'no tag: 1 with 77 bytes' 'and as MessagePack' 'status 0')" "$got"
 
 "$examples/echo_server" "unix:$dir/sock" >"$dir/out" 2>&1 &
 server=$!

@@ -419,6 +419,58 @@ static void the_call_site_is_the_function_that_took_the_block(void **state)
     test_pool_destroy(pool);
 }
 
+/* The sizes of what is taken, and whether each is recorded. */
+static void tracking_samples_by_bytes(void **state)
+{
+    static const struct {
+        size_t size_bytes;
+        size_t tracked;
+    } steps[] = {
+        {999, 0},    /* 1 to go */
+        {0, 0},      /* still */
+        {1, 1},      /* 1000 */
+        {100000, 1}, /* one record, however many times 1000 */
+        {999, 0},
+        {2, 1}, /* 999 */
+        {998, 0},
+        {1, 1},
+        {4500, 1}, /* 500 */
+        {499, 0},
+        {SIZE_MAX, 0}, /* not taken at all */
+        {1, 1},
+    };
+    struct weir_pool_options options = {.track_every_bytes = 1000};
+    struct weir_block *block, *blocks[sizeof steps / sizeof steps[0]] = {NULL};
+    struct weir_pool *pool;
+    size_t tracked = 0;
+
+    (void)state;
+    assert_int_equal(weir_pool_create(&options, &pool), 0);
+    for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+        int rc = weir_pool_alloc(pool, steps[i].size_bytes, &blocks[i]);
+        assert_int_equal(rc, steps[i].size_bytes == SIZE_MAX ? -EOVERFLOW : 0);
+        tracked += steps[i].tracked;
+        assert_int_equal(weir_pool_tracked(pool, NULL, NULL), tracked);
+    }
+    assert_true(weir__pool_check(pool));
+    for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++)
+        weir_block_drop(blocks[i]);
+    assert_int_equal(weir_pool_tracked(pool, NULL, NULL), 0);
+    test_pool_destroy(pool);
+
+    /* By number as well: of 20 blocks the 1st and 11th, and by bytes the 4th, 8th, and so on. */
+    options.track_every = 10;
+    assert_int_equal(weir_pool_create(&options, &pool), 0);
+    tracked = 0;
+    for (size_t i = 1; i <= 20; i++) {
+        assert_int_equal(weir_pool_alloc(pool, 250, &block), 0);
+        tracked += weir_pool_tracked(pool, NULL, NULL);
+        weir_block_drop(block);
+    }
+    assert_int_equal(tracked, 2 + 5);
+    test_pool_destroy(pool);
+}
+
 static void tracking_samples_and_has_a_bound(void **state)
 {
     struct weir_pool_options options = {.track_every = 10, .track_blocks_max = 5};
@@ -519,6 +571,7 @@ int main(void)
         cmocka_unit_test(descriptors_of_adopted_memory_may_fail_and_are_used_again),
         cmocka_unit_test(what_is_still_held_is_reported_by_tag),
         cmocka_unit_test(the_call_site_is_the_function_that_took_the_block),
+        cmocka_unit_test(tracking_samples_by_bytes),
         cmocka_unit_test(tracking_samples_and_has_a_bound),
         cmocka_unit_test(a_source_of_huge_pages_falls_back_and_says_so),
         cmocka_unit_test(a_source_of_huge_pages_aligns_and_gives_back),

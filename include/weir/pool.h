@@ -173,10 +173,17 @@ struct weir_pool_options {
     struct weir_quota *quota;
     /**
      * Record every n-th block that is taken, with its tag, call site and time; see
-     * weir_pool_tracked(). 0: no tracking, which costs nothing at all; otherwise every allocation
-     * and release goes out of line, some nanoseconds each.
+     * weir_pool_tracked(). 1: all of them. 0: none by number. Where nothing is to be tracked it
+     * costs nothing at all; otherwise every allocation and release goes out of line, some
+     * nanoseconds each.
      */
     uint32_t track_every;
+    /**
+     * Record the block with which this many bytes have been asked for since the last one by bytes,
+     * so that the larger a block is the likelier it has a record. 0: none by bytes. Both at once
+     * are fine: a block has one record.
+     */
+    size_t track_every_bytes;
     /** Most blocks in use that have a record; more are counted as lost. 0: 4096. */
     uint32_t track_blocks_max;
 };
@@ -351,6 +358,9 @@ WEIR_API const char *weir_pool_set_tag(struct weir_pool *pool, const char *tag);
 /**
  * Visit each tracked block in use: at the end of a program those are the leaks.
  *
+ *     if (weir_pool_destroy(pool) == -EBUSY)            // nothing was changed
+ *         weir_pool_tracked(pool, report, stderr);      // who has what, since when, from where
+ *
  * @visit    NULL: only count; must not take or drop blocks of this pool
  * Returns   their number. What other threads dropped counts until it is reclaimed.
  * Threads   the owner.     Cost  the most that were ever tracked at once.
@@ -361,7 +371,7 @@ WEIR_API size_t weir_pool_tracked(const struct weir_pool *pool,
                                   void *context);
 
 /**
- * The same, summed up by tag.
+ * The same, summed up by tag: blocks, bytes, and the age of the oldest. pool_pack.h writes it.
  *
  * @ret      room for @max tags; blocks of further ones are left out
  * Returns   the number of tags, at most @max.
