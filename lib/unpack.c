@@ -1,91 +1,194 @@
 /* SPDX-License-Identifier: MIT */
 #include <assert.h>
 
-#include "weir/unpack.h"
-
 #include "unpack_private.h"
 
 #define NANOSECONDS_MAX 999999999u
+#define TIMESTAMP_BYTES_MAX 12u
 
-/* The head of a value: everything before its payload or elements. */
-struct head {
-    const uint8_t *at;
-    struct weir_wire_tag tag;
-    uint32_t length; /* payload bytes or count; 0 of a scalar */
-};
-
-static int fail(struct weir_unpacker *unpacker, int error)
+int weir__unpack_fail(struct weir_unpacker *unpacker, int error)
 {
     if (unpacker->error == 0) {
         unpacker->error = error;
-        unpacker->error_offset = (size_t)(unpacker->pos - unpacker->start);
-        unpacker->pos = unpacker->end;
+        unpacker->end = unpacker->pos;
+        unpacker->pieces = NULL;
     }
     return unpacker->error;
 }
 
-int weir__unpack_fail(struct weir_unpacker *unpacker, int error)
+void weir_unpack_limit_slow(struct weir_unpacker *unpacker, uint64_t bytes)
 {
-    return fail(unpacker, error);
+    if (bytes != 0 && weir_unpack_left_bytes(unpacker) > bytes)
+        weir__unpack_fail(unpacker, -ENOBUFS);
 }
 
-void weir_unpack_init(struct weir_unpacker *unpacker, struct weir_view input,
-                      const struct weir_limits *limits)
+/* --- pieces -------------------------------------------------------------------------------- */
+
+/* Bytes in the pieces to come. */
+static size_t beyond_bytes(const struct weir_unpacker *unpacker)
 {
-    unpacker->start = input.data;
-    unpacker->pos = input.data;
-    unpacker->end = input.size != 0 ? input.data + input.size : input.data;
-    unpacker->elements_left = limits && limits->elements ? limits->elements : UINT64_MAX;
-    unpacker->error = 0;
-    unpacker->error_offset = 0;
-    if (limits && limits->bytes != 0 && input.size > limits->bytes)
-        fail(unpacker, -ENOBUFS);
+    return weir_unpack_left_bytes(unpacker) - weir_unpack_left(unpacker);
 }
 
-/* Whether there is a value to look at: its tag is there, known, and within the budget. */
-static int check_tag(struct weir_unpacker *unpacker)
+/* Go on with the next piece that has bytes. There is one, and this one is read. */
+static void enter_next(struct weir_unpacker *unpacker)
 {
-    if (unpacker->error != 0)
-        return unpacker->error;
+    assert(unpacker->pos == unpacker->end && beyond_bytes(unpacker) != 0);
+    size_t offset = weir_unpack_offset(unpacker);
+    while (unpacker->next->view.size == 0)
+        unpacker->next++;
+    struct weir_view piece = (unpacker->next++)->view;
+    assert(piece.size <= unpacker->pieces->size_bytes - offset);
+    unpacker->pos = piece.data;
+    unpacker->end = piece.data + piece.size;
+    unpacker->origin = (uintptr_t)piece.data - offset;
+}
+
+void weir_unpack_init_slices(struct weir_unpacker *unpacker, struct weir_unpack_pieces *pieces,
+                             const struct weir_slice *slices, size_t count,
+                             struct weir_arena *arena, const struct weir_limits *limits)
+{
+    const struct weir_view none = {NULL, 0};
+
+    weir_unpack_init(unpacker, none, limits);
+    pieces->bytes_copied = 0;
+    pieces->size_bytes = 0;
+    pieces->arena = arena;
+    for (size_t i = 0; i < count; i++) {
+        if (weir_add_overflows(pieces->size_bytes, slices[i].view.size, &pieces->size_bytes)) {
+            weir__unpack_fail(unpacker, -EOVERFLOW);
+            return;
+        }
+    }
+    unpacker->pieces = pieces;
+    unpacker->next = slices;
+    if (limits != NULL)
+        weir_unpack_limit_slow(unpacker, limits->bytes);
+    if (weir_unpack_left_bytes(unpacker) != 0)
+        enter_next(unpacker);
+}
+
+void weir__unpack_advance(struct weir_unpacker *unpacker, size_t size)
+{
+    while (size > weir_unpack_left(unpacker)) {
+        size -= weir_unpack_left(unpacker);
+        unpacker->pos = unpacker->end;
+        enter_next(unpacker);
+    }
+    unpacker->pos += size;
+}
+
+struct weir_view weir__unpack_part(struct weir_unpacker *unpacker, size_t size)
+{
     if (weir_unpack_left(unpacker) == 0)
-        return fail(unpacker, -EAGAIN);
-    if (unpacker->elements_left == 0)
-        return fail(unpacker, -ENOBUFS);
-    if (unpacker->pos[0] == WEIR_TAG_RESERVED)
-        return fail(unpacker, -EBADMSG);
-    return 0;
+        enter_next(unpacker);
+    size_t left = weir_unpack_left(unpacker);
+    struct weir_view part = weir_view_of(unpacker->pos, left < size ? left : size);
+    unpacker->pos += part.size;
+    return part;
+}
+
+/* Pass over @size bytes, which are there, and copy them. */
+static void copy_out(struct weir_unpacker *unpacker, uint8_t *to, size_t size)
+{
+    while (size != 0) {
+        struct weir_view part = weir__unpack_part(unpacker, size);
+        memcpy(to, part.data, part.size);
+        to += part.size;
+        size -= part.size;
+    }
 }
 
 /*
- * Whether the value, whose tag was checked, is there: its head, its payload, and for each of its
- * elements one byte at least. Nothing is taken.
+ * Pass over @size bytes, which are there, and hand them out: where they lie, or gathered in the
+ * arena. On an error nothing has happened.
  */
-static int check_body(struct weir_unpacker *unpacker, struct head *ret)
+static int view_of(struct weir_unpacker *unpacker, size_t size, struct weir_view *ret)
 {
-    size_t left = weir_unpack_left(unpacker);
-    struct head head = {unpacker->pos, weir_wire_tags[unpacker->pos[0]], 0};
-
-    if (head.tag.head_bytes > left)
-        return fail(unpacker, -EAGAIN);
-    left -= head.tag.head_bytes;
-    head.length = weir_wire_length(head.at, head.tag);
-    if (head.length > left)
-        return fail(unpacker, -EAGAIN);
-    if (head.tag.kind == WEIR_WIRE_MAP && head.length > left - head.length)
-        return fail(unpacker, -EAGAIN);
-    *ret = head;
+    if (size > weir_unpack_left(unpacker)) {
+        if (weir_unpack_left(unpacker) == 0)
+            enter_next(unpacker);
+        if (size > weir_unpack_left(unpacker)) {
+            struct weir_unpack_pieces *pieces = unpacker->pieces;
+            if (pieces->arena == NULL)
+                return -EINVAL;
+            uint8_t *memory = weir_arena_alloc(pieces->arena, size, 1);
+            if (memory == NULL)
+                return weir_arena_error(pieces->arena);
+            copy_out(unpacker, memory, size);
+            pieces->bytes_copied += size;
+            *ret = weir_view_of(memory, size);
+            return 0;
+        }
+    }
+    *ret = weir_view_of(unpacker->pos, size);
+    unpacker->pos += size;
     return 0;
 }
 
-/* Take the value that was checked, and hand out its payload. */
-static struct weir_view take_bytes(struct weir_unpacker *unpacker, const struct head *head)
+/* --- heads --------------------------------------------------------------------------------- */
+
+int weir__unpack_tag(struct weir_unpacker *unpacker)
 {
-    weir_unpack_take(unpacker, head->tag.head_bytes + (size_t)head->length);
-    return weir_view_of(head->at + head->tag.head_bytes, head->length);
+    if (unpacker->error != 0)
+        return unpacker->error;
+    if (weir_unpack_left(unpacker) == 0) {
+        if (beyond_bytes(unpacker) == 0)
+            return weir__unpack_fail(unpacker, -EAGAIN);
+        enter_next(unpacker);
+    }
+    if (unpacker->elements_left == 0)
+        return weir__unpack_fail(unpacker, -ENOBUFS);
+    if (unpacker->pos[0] == WEIR_TAG_RESERVED)
+        return weir__unpack_fail(unpacker, -EBADMSG);
+    return 0;
 }
 
-/* What a tag means, integers aside: these depend on their value too. */
-static enum weir_type tag_type(unsigned tag)
+int weir__unpack_body(struct weir_unpacker *unpacker, struct weir__head *ret)
+{
+    size_t left = weir_unpack_left_bytes(unpacker);
+
+    ret->at = unpacker->pos;
+    ret->tag = weir_wire_tags[unpacker->pos[0]];
+    if (ret->tag.head_bytes > left)
+        return weir__unpack_fail(unpacker, -EAGAIN);
+    if (ret->tag.head_bytes > weir_unpack_left(unpacker)) {
+        struct weir_unpacker ahead = *unpacker;
+        copy_out(&ahead, ret->scratch, ret->tag.head_bytes);
+        ret->at = ret->scratch;
+    }
+    left -= ret->tag.head_bytes;
+    ret->length = weir_wire_length(ret->at, ret->tag);
+    if (ret->length > left)
+        return weir__unpack_fail(unpacker, -EAGAIN);
+    if (ret->tag.kind == WEIR_WIRE_MAP && ret->length > left - ret->length)
+        return weir__unpack_fail(unpacker, -EAGAIN);
+    return 0;
+}
+
+void weir__unpack_take(struct weir_unpacker *unpacker, const struct weir__head *head)
+{
+    weir__unpack_advance(unpacker, head->tag.head_bytes);
+    if (head->tag.kind == WEIR_WIRE_BYTES)
+        weir__unpack_advance(unpacker, head->length);
+    unpacker->elements_left--;
+}
+
+int weir__unpack_take_bytes(struct weir_unpacker *unpacker, const struct weir__head *head,
+                            struct weir_view *ret)
+{
+    struct weir_unpacker after = *unpacker;
+
+    weir__unpack_advance(&after, head->tag.head_bytes);
+    int rc = view_of(&after, head->length, ret);
+    if (rc != 0)
+        return weir__unpack_fail(unpacker, rc);
+    after.elements_left--;
+    *unpacker = after;
+    return 0;
+}
+
+enum weir_type weir__tag_type(unsigned tag)
 {
     if (tag < 0x80)
         return WEIR_TYPE_UINT;
@@ -110,13 +213,7 @@ static enum weir_type tag_type(unsigned tag)
                                                            : WEIR_TYPE_EXT;
 }
 
-static bool is_integer(enum weir_type type)
-{
-    return type == WEIR_TYPE_UINT || type == WEIR_TYPE_INT;
-}
-
-/* The value of the integer at @at, whose head is there, as the 64 bits of an int64 or uint64. */
-static uint64_t integer_bits(const uint8_t *at)
+uint64_t weir__integer_bits(const uint8_t *at)
 {
     switch (at[0]) {
     case WEIR_TAG_UINT8:
@@ -139,8 +236,7 @@ static uint64_t integer_bits(const uint8_t *at)
     }
 }
 
-/* Whether the integer at @at is below 0. Its first payload byte, if it has any, must be there. */
-static bool is_negative(const uint8_t *at)
+bool weir__integer_negative(const uint8_t *at)
 {
     if (at[0] >= WEIR_TAG_INT8 && at[0] <= WEIR_TAG_INT64)
         return (at[1] & 0x80u) != 0;
@@ -149,44 +245,61 @@ static bool is_negative(const uint8_t *at)
 
 /* Whether the next value is of @type, or of @other, and is all there. */
 static int open_value(struct weir_unpacker *unpacker, enum weir_type type, enum weir_type other,
-                      struct head *ret)
+                      struct weir__head *ret)
 {
-    int rc = check_tag(unpacker);
+    int rc = weir__unpack_tag(unpacker);
     if (rc != 0)
         return rc;
-    enum weir_type found = tag_type(unpacker->pos[0]);
+    enum weir_type found = weir__tag_type(unpacker->pos[0]);
     if (found != type && found != other)
-        return fail(unpacker, -EPROTO);
-    return check_body(unpacker, ret);
+        return weir__unpack_fail(unpacker, -EPROTO);
+    return weir__unpack_body(unpacker, ret);
 }
 
-int weir_unpack_uint_slow(struct weir_unpacker *unpacker, uint64_t max, uint64_t *ret)
+/* Store an integer that fits it as one of @size_bytes; its sign is in the high bits. */
+static void store_integer(uint64_t bits, size_t size_bytes, void *ret)
 {
-    struct head head;
+    uint8_t u8 = (uint8_t)bits;
+    uint16_t u16 = (uint16_t)bits;
+    uint32_t u32 = (uint32_t)bits;
+
+    memcpy(ret,
+           size_bytes == 1   ? (void *)&u8
+           : size_bytes == 2 ? (void *)&u16
+           : size_bytes == 4 ? (void *)&u32
+                             : (void *)&bits,
+           size_bytes);
+}
+
+int weir_unpack_uint_slow(struct weir_unpacker *unpacker, uint64_t max, size_t size_bytes,
+                          void *ret)
+{
+    struct weir__head head;
     int rc = open_value(unpacker, WEIR_TYPE_UINT, WEIR_TYPE_INT, &head);
     if (rc != 0)
         return rc;
-    uint64_t bits = integer_bits(head.at);
-    if (is_negative(head.at) || bits > max)
-        return fail(unpacker, -EOVERFLOW);
-    weir_unpack_take(unpacker, head.tag.head_bytes);
-    *ret = bits;
+    uint64_t bits = weir__integer_bits(head.at);
+    if (weir__integer_negative(head.at) || bits > max)
+        return weir__unpack_fail(unpacker, -EOVERFLOW);
+    weir__unpack_take(unpacker, &head);
+    store_integer(bits, size_bytes, ret);
     return 0;
 }
 
-int weir_unpack_int_slow(struct weir_unpacker *unpacker, int64_t min, int64_t max, int64_t *ret)
+int weir_unpack_int_slow(struct weir_unpacker *unpacker, int64_t min, int64_t max,
+                         size_t size_bytes, void *ret)
 {
-    struct head head;
+    struct weir__head head;
 
     assert(min < 0 && max >= 0);
     int rc = open_value(unpacker, WEIR_TYPE_UINT, WEIR_TYPE_INT, &head);
     if (rc != 0)
         return rc;
-    uint64_t bits = integer_bits(head.at);
-    if (is_negative(head.at) ? (int64_t)bits < min : bits > (uint64_t)max)
-        return fail(unpacker, -EOVERFLOW);
-    weir_unpack_take(unpacker, head.tag.head_bytes);
-    *ret = (int64_t)bits;
+    uint64_t bits = weir__integer_bits(head.at);
+    if (weir__integer_negative(head.at) ? (int64_t)bits < min : bits > (uint64_t)max)
+        return weir__unpack_fail(unpacker, -EOVERFLOW);
+    weir__unpack_take(unpacker, &head);
+    store_integer(bits, size_bytes, ret);
     return 0;
 }
 
@@ -210,92 +323,85 @@ static double load_f64(const uint8_t *at)
 
 int weir_unpack_f64_slow(struct weir_unpacker *unpacker, double *ret)
 {
-    struct head head;
+    struct weir__head head;
     int rc = open_value(unpacker, WEIR_TYPE_F64, WEIR_TYPE_F32, &head);
     if (rc != 0)
         return rc;
-    weir_unpack_take(unpacker, head.tag.head_bytes);
+    weir__unpack_take(unpacker, &head);
     *ret = head.at[0] == WEIR_TAG_FLOAT64 ? load_f64(head.at + 1) : (double)load_f32(head.at + 1);
     return 0;
 }
 
-int weir_unpack_f32(struct weir_unpacker *unpacker, float *ret)
+int weir_unpack_f32_slow(struct weir_unpacker *unpacker, float *ret)
 {
-    struct head head;
+    struct weir__head head;
     int rc = open_value(unpacker, WEIR_TYPE_F32, WEIR_TYPE_F32, &head);
     if (rc != 0)
         return rc;
-    weir_unpack_take(unpacker, head.tag.head_bytes);
+    weir__unpack_take(unpacker, &head);
     *ret = load_f32(head.at + 1);
     return 0;
 }
 
-int weir_unpack_nil(struct weir_unpacker *unpacker)
+int weir_unpack_nil_slow(struct weir_unpacker *unpacker)
 {
-    struct head head;
+    struct weir__head head;
     int rc = open_value(unpacker, WEIR_TYPE_NIL, WEIR_TYPE_NIL, &head);
     if (rc == 0)
-        weir_unpack_take(unpacker, head.tag.head_bytes);
+        weir__unpack_take(unpacker, &head);
     return rc;
 }
 
 int weir_unpack_bool_slow(struct weir_unpacker *unpacker, bool *ret)
 {
-    struct head head;
+    struct weir__head head;
     int rc = open_value(unpacker, WEIR_TYPE_BOOL, WEIR_TYPE_BOOL, &head);
     if (rc != 0)
         return rc;
-    weir_unpack_take(unpacker, head.tag.head_bytes);
+    weir__unpack_take(unpacker, &head);
     *ret = head.at[0] == WEIR_TAG_TRUE;
     return 0;
 }
 
-int weir_unpack_str_slow(struct weir_unpacker *unpacker, struct weir_view *ret)
+int weir_unpack_bytes_slow(struct weir_unpacker *unpacker, enum weir_type type,
+                           struct weir_view *ret)
 {
-    struct head head;
-    int rc = open_value(unpacker, WEIR_TYPE_STR, WEIR_TYPE_STR, &head);
-    if (rc == 0)
-        *ret = take_bytes(unpacker, &head);
-    return rc;
-}
+    struct weir__head head;
 
-int weir_unpack_bin(struct weir_unpacker *unpacker, struct weir_view *ret)
-{
-    struct head head;
-    int rc = open_value(unpacker, WEIR_TYPE_BIN, WEIR_TYPE_BIN, &head);
-    if (rc == 0)
-        *ret = take_bytes(unpacker, &head);
-    return rc;
+    assert(type == WEIR_TYPE_STR || type == WEIR_TYPE_BIN);
+    int rc = open_value(unpacker, type, type, &head);
+    return rc != 0 ? rc : weir__unpack_take_bytes(unpacker, &head, ret);
 }
 
 int weir_unpack_count_slow(struct weir_unpacker *unpacker, enum weir_type type, uint32_t *ret)
 {
-    struct head head;
+    struct weir__head head;
 
     assert(type == WEIR_TYPE_ARRAY || type == WEIR_TYPE_MAP);
     int rc = open_value(unpacker, type, type, &head);
     if (rc != 0)
         return rc;
-    weir_unpack_take(unpacker, head.tag.head_bytes);
+    weir__unpack_take(unpacker, &head);
     *ret = head.length;
     return 0;
 }
 
 /* The type byte of an ext is the last one of its head. */
-static int8_t ext_type(const struct head *head)
+static int8_t ext_type(const struct weir__head *head)
 {
     return (int8_t)head->at[head->tag.head_bytes - 1];
 }
 
-int weir_unpack_ext(struct weir_unpacker *unpacker, int8_t *ret_type, struct weir_view *ret_bytes)
+int weir_unpack_ext_slow(struct weir_unpacker *unpacker, int8_t *ret_type,
+                         struct weir_view *ret_bytes)
 {
-    struct head head;
+    struct weir__head head;
     int rc = open_value(unpacker, WEIR_TYPE_EXT, WEIR_TYPE_EXT, &head);
-    if (rc != 0)
-        return rc;
-    *ret_type = ext_type(&head);
-    *ret_bytes = take_bytes(unpacker, &head);
-    return 0;
+    if (rc == 0)
+        rc = weir__unpack_take_bytes(unpacker, &head, ret_bytes);
+    if (rc == 0)
+        *ret_type = ext_type(&head);
+    return rc;
 }
 
 /* Source: MessagePack specification, "Timestamp extension type". */
@@ -327,236 +433,212 @@ int weir_timestamp_decode(struct weir_view bytes, struct weir_timestamp *ret)
     return 0;
 }
 
-int weir_unpack_timestamp(struct weir_unpacker *unpacker, struct weir_timestamp *ret)
+int weir_unpack_timestamp_slow(struct weir_unpacker *unpacker, struct weir_timestamp *ret)
 {
-    struct head head;
+    uint8_t payload[TIMESTAMP_BYTES_MAX];
+    struct weir__head head;
+
     int rc = open_value(unpacker, WEIR_TYPE_EXT, WEIR_TYPE_EXT, &head);
     if (rc != 0)
         return rc;
     if (ext_type(&head) != -1)
-        return fail(unpacker, -EPROTO);
-    struct weir_view bytes = weir_view_of(head.at + head.tag.head_bytes, head.length);
-    if (weir_timestamp_decode(bytes, ret) != 0)
-        return fail(unpacker, -EBADMSG);
-    take_bytes(unpacker, &head);
+        return weir__unpack_fail(unpacker, -EPROTO);
+    if (head.length > sizeof(payload))
+        return weir__unpack_fail(unpacker, -EBADMSG);
+    struct weir_unpacker after = *unpacker;
+    weir__unpack_advance(&after, head.tag.head_bytes);
+    copy_out(&after, payload, head.length);
+    if (weir_timestamp_decode(weir_view_of(payload, head.length), ret) != 0)
+        return weir__unpack_fail(unpacker, -EBADMSG);
+    after.elements_left--;
+    *unpacker = after;
     return 0;
 }
 
-int weir_unpack_peek(const struct weir_unpacker *unpacker, enum weir_type *ret)
-{
-    const uint8_t *at = unpacker->pos;
-    size_t left = weir_unpack_left(unpacker);
+/* --- any value ----------------------------------------------------------------------------- */
 
-    if (unpacker->error != 0)
-        return unpacker->error;
-    if (left == 0)
-        return -EAGAIN;
-    if (at[0] == WEIR_TAG_RESERVED)
-        return -EBADMSG;
-    enum weir_type type = tag_type(at[0]);
+int weir_unpack_peek_slow(const struct weir_unpacker *unpacker, enum weir_type *ret)
+{
+    struct weir_unpacker ahead = *unpacker;
+    struct weir__head head;
+
+    ahead.elements_left = UINT64_MAX;
+    int rc = weir__unpack_tag(&ahead);
+    if (rc != 0)
+        return rc;
+    enum weir_type type = weir__tag_type(ahead.pos[0]);
     if (type == WEIR_TYPE_INT) {
-        if (left < weir_wire_tags[at[0]].head_bytes)
-            return -EAGAIN;
-        type = is_negative(at) ? WEIR_TYPE_INT : WEIR_TYPE_UINT;
+        rc = weir__unpack_body(&ahead, &head);
+        if (rc != 0)
+            return rc;
+        type = weir__integer_negative(head.at) ? WEIR_TYPE_INT : WEIR_TYPE_UINT;
     }
     *ret = type;
     return 0;
 }
 
-int weir_unpack_next(struct weir_unpacker *unpacker, struct weir_value *ret)
+/* The value of a scalar whose type, integers' sign aside, is known. */
+static void read_scalar(const uint8_t *at, struct weir_value *value)
 {
-    struct weir_value value = {WEIR_TYPE_NIL, 0, 0, {0}};
-    struct head head;
-
-    int rc = check_tag(unpacker);
-    if (rc == 0)
-        rc = check_body(unpacker, &head);
-    if (rc != 0)
-        return rc;
-    value.type = tag_type(head.at[0]);
-    switch (head.tag.kind) {
-    case WEIR_WIRE_BYTES:
-        if (value.type == WEIR_TYPE_EXT)
-            value.ext_type = ext_type(&head);
-        value.as.bytes = take_bytes(unpacker, &head);
-        *ret = value;
-        return 0;
-    case WEIR_WIRE_ARRAY:
-    case WEIR_WIRE_MAP:
-        value.count = head.length;
+    switch (value->type) {
+    case WEIR_TYPE_UINT:
+    case WEIR_TYPE_INT:
+        value->type = weir__integer_negative(at) ? WEIR_TYPE_INT : WEIR_TYPE_UINT;
+        value->as.u64 = weir__integer_bits(at);
+        break;
+    case WEIR_TYPE_BOOL:
+        value->as.boolean = at[0] == WEIR_TAG_TRUE;
+        break;
+    case WEIR_TYPE_F32:
+        value->as.f32 = load_f32(at + 1);
+        break;
+    case WEIR_TYPE_F64:
+        value->as.f64 = load_f64(at + 1);
         break;
     default:
-        if (is_integer(value.type)) {
-            value.type = is_negative(head.at) ? WEIR_TYPE_INT : WEIR_TYPE_UINT;
-            value.as.u64 = integer_bits(head.at);
-        } else if (value.type == WEIR_TYPE_BOOL) {
-            value.as.boolean = head.at[0] == WEIR_TAG_TRUE;
-        } else if (value.type == WEIR_TYPE_F32) {
-            value.as.f32 = load_f32(head.at + 1);
-        } else if (value.type == WEIR_TYPE_F64) {
-            value.as.f64 = load_f64(head.at + 1);
-        }
         break;
     }
-    weir_unpack_take(unpacker, head.tag.head_bytes);
+}
+
+int weir_unpack_next_slow(struct weir_unpacker *unpacker, struct weir_value *ret)
+{
+    struct weir_value value = {WEIR_TYPE_NIL, 0, 0, {0}};
+    struct weir__head head;
+
+    int rc = weir__unpack_tag(unpacker);
+    if (rc == 0)
+        rc = weir__unpack_body(unpacker, &head);
+    if (rc != 0)
+        return rc;
+    value.type = weir__tag_type(head.at[0]);
+    if (head.tag.kind == WEIR_WIRE_BYTES) {
+        rc = weir__unpack_take_bytes(unpacker, &head, &value.as.bytes);
+        if (rc != 0)
+            return rc;
+        if (value.type == WEIR_TYPE_EXT)
+            value.ext_type = ext_type(&head);
+    } else {
+        value.count = head.length;
+        read_scalar(head.at, &value);
+        weir__unpack_take(unpacker, &head);
+    }
     *ret = value;
     return 0;
 }
 
-/* Values that follow the head. */
-static uint64_t head_values(const struct head *head)
+/*
+ * Pass over what can be passed over without looking at the end of the piece for each value: this
+ * is where the time of a skip goes. Stops at @ret_to_come, near the end of the piece, and at what
+ * is wrong or rare. The budget must have an element for each byte that is left.
+ */
+static void skip_run(struct weir_unpacker *unpacker, uint64_t *ret_to_come)
 {
-    return head->tag.kind == WEIR_WIRE_ARRAY ? head->length
-           : head->tag.kind == WEIR_WIRE_MAP ? (uint64_t)head->length * 2
-                                             : 0;
+    const uint8_t *at = unpacker->pos;
+    const uint8_t *end = unpacker->end;
+    size_t beyond = beyond_bytes(unpacker);
+    uint64_t to_come = *ret_to_come;
+    uint64_t taken = 0;
+
+    while (to_come != 0 && (size_t)(end - at) >= WEIR__ROOM) {
+        size_t step = weir__step(at);
+        if (WEIR_UNLIKELY(step == 0)) {
+            struct weir_wire_tag tag = weir_wire_tags[at[0]];
+            uint64_t length = weir_wire_length(at, tag);
+            size_t left = (size_t)(end - at) - tag.head_bytes;
+            step = tag.head_bytes;
+            if (tag.kind == WEIR_WIRE_BYTES) {
+                if (length > left)
+                    break;
+                step += length;
+            } else {
+                uint64_t values = tag.kind == WEIR_WIRE_MAP ? 2 * length : length;
+                left += beyond;
+                if (tag.kind == WEIR_WIRE_BAD || values > left)
+                    break;
+                to_come += values;
+                if (to_come - 1 > left)
+                    to_come = (uint64_t)left + 2; /* see weir__unpack_skip() */
+            }
+        }
+        at += step;
+        to_come--;
+        taken++;
+    }
+    /* The rest of the piece, but for what is rare. */
+    while (to_come != 0 && at != end) {
+        size_t step = weir__wire_steps[at[0]];
+        if (step == 0 || step > (size_t)(end - at))
+            break;
+        at += step;
+        to_come--;
+        taken++;
+    }
+    unpacker->pos = at;
+    unpacker->elements_left -= taken;
+    *ret_to_come = to_come;
 }
 
-int weir_unpack_skip(struct weir_unpacker *unpacker)
+int weir_unpack_skip_slow(struct weir_unpacker *unpacker)
 {
-    uint64_t to_come = 1;
-    struct head head;
+    return weir__unpack_skip(unpacker, 1);
+}
 
-    do {
-        int rc = check_tag(unpacker);
+int weir__unpack_skip(struct weir_unpacker *unpacker, uint64_t count)
+{
+    uint64_t to_come = count;
+    struct weir__head head;
+
+    for (;;) {
+        if (unpacker->elements_left >= weir_unpack_left(unpacker))
+            skip_run(unpacker, &to_come);
+        if (to_come == 0)
+            return 0;
+        int rc = weir__unpack_tag(unpacker);
         if (rc == 0)
-            rc = check_body(unpacker, &head);
+            rc = weir__unpack_body(unpacker, &head);
         if (rc != 0)
             return rc;
-        if (head.tag.kind == WEIR_WIRE_BYTES)
-            take_bytes(unpacker, &head);
-        else
-            weir_unpack_take(unpacker, head.tag.head_bytes);
+        weir__unpack_take(unpacker, &head);
         /* Each value to come takes a byte at least: once there are more of them than bytes, it
          * does not matter how many more, and the count cannot wrap. */
-        size_t left = weir_unpack_left(unpacker);
-        to_come += head_values(&head) - 1;
+        size_t left = weir_unpack_left_bytes(unpacker);
+        to_come += weir__head_values(&head) - 1;
         if (to_come > left)
             to_come = (uint64_t)left + 1;
-    } while (to_come != 0);
-    return 0;
+    }
 }
 
-int weir_unpack_raw(struct weir_unpacker *unpacker, struct weir_view *ret)
+int weir_unpack_raw_slow(struct weir_unpacker *unpacker, struct weir_view *ret)
 {
-    const uint8_t *from = unpacker->pos;
-    int rc = weir_unpack_skip(unpacker);
-    if (rc == 0)
-        *ret = weir_view_of(from, (size_t)(unpacker->pos - from));
+    struct weir_unpacker after = *unpacker;
+
+    int rc = weir_unpack_skip_slow(&after);
+    if (rc == 0) {
+        struct weir_unpacker from = *unpacker;
+        size_t size = weir_unpack_offset(&after) - weir_unpack_offset(&from);
+        rc = view_of(&from, size, ret);
+        if (rc != 0)
+            return weir__unpack_fail(unpacker, rc);
+    }
+    *unpacker = after;
     return rc;
 }
 
-int weir_unpack_end(struct weir_unpacker *unpacker)
+int weir_unpack_left_values(const struct weir_unpacker *unpacker, uint64_t *ret)
 {
-    if (unpacker->error == 0 && unpacker->pos != unpacker->end)
-        fail(unpacker, -EBADMSG);
+    struct weir_unpacker ahead = *unpacker;
+    uint64_t count = 0;
+
+    for (; ahead.error == 0 && !weir_unpack_done(&ahead); count++)
+        weir_unpack_skip_slow(&ahead);
+    if (ahead.error == 0)
+        *ret = count;
+    return ahead.error;
+}
+
+int weir_unpack_end_slow(struct weir_unpacker *unpacker)
+{
+    if (unpacker->error == 0 && weir_unpack_left_bytes(unpacker) != 0)
+        weir__unpack_fail(unpacker, -EBADMSG);
     return unpacker->error;
-}
-
-/* --- weir_check() -------------------------------------------------------------------------- */
-
-struct checker {
-    struct weir_unpacker cursor;
-    uint32_t depth; /* arrays and maps that are open */
-    uint32_t depth_max;
-    uint64_t remaining[WEIR_DEPTH_MAX]; /* values still to come in each of them */
-};
-
-static const char *cut_reason(enum weir_type type)
-{
-    switch (type) {
-    case WEIR_TYPE_STR:
-        return "the bytes end within a str";
-    case WEIR_TYPE_BIN:
-        return "the bytes end within a bin";
-    case WEIR_TYPE_EXT:
-        return "the bytes end within an ext";
-    case WEIR_TYPE_ARRAY:
-        return "the bytes end within an array";
-    case WEIR_TYPE_MAP:
-        return "the bytes end within a map";
-    case WEIR_TYPE_F32:
-    case WEIR_TYPE_F64:
-        return "the bytes end within a float";
-    default:
-        return "the bytes end within an integer";
-    }
-}
-
-static const char *tag_reason(int error)
-{
-    switch (error) {
-    case -EAGAIN:
-        return "the bytes end within an array or map";
-    case -ENOBUFS:
-        return "more values than the limit allows";
-    default:
-        return "the reserved byte 0xc1";
-    }
-}
-
-static void close_full(struct checker *checker)
-{
-    while (checker->depth != 0 && checker->remaining[checker->depth - 1] == 0)
-        checker->depth--;
-}
-
-/* Check one head and pass over it. Returns NULL; or the reason, and the cursor has the error. */
-static const char *check_head(struct checker *checker)
-{
-    struct weir_unpacker *cursor = &checker->cursor;
-    struct head head;
-
-    int rc = check_tag(cursor);
-    if (rc != 0)
-        return tag_reason(rc);
-    enum weir_type type = tag_type(cursor->pos[0]);
-    bool container = type == WEIR_TYPE_ARRAY || type == WEIR_TYPE_MAP;
-    /* Before what is missing: more bytes would not help. */
-    if (container && checker->depth == checker->depth_max) {
-        fail(cursor, -ENOBUFS);
-        return "nested deeper than the limit";
-    }
-    if (check_body(cursor, &head) != 0)
-        return cut_reason(type);
-    if (checker->depth != 0)
-        checker->remaining[checker->depth - 1]--;
-    if (container) {
-        weir_unpack_take(cursor, head.tag.head_bytes);
-        checker->remaining[checker->depth++] = head_values(&head);
-    } else if (head.tag.kind == WEIR_WIRE_BYTES) {
-        take_bytes(cursor, &head);
-    } else {
-        weir_unpack_take(cursor, head.tag.head_bytes);
-    }
-    close_full(checker);
-    return NULL;
-}
-
-int weir_check(struct weir_view input, const struct weir_limits *limits, struct weir_fault *ret)
-{
-    struct weir_fault fault = {0, 0, "nothing is wrong"};
-    struct checker checker;
-
-    checker.depth = 0;
-    checker.depth_max = limits && limits->depth ? limits->depth : WEIR__DEPTH_DEFAULT;
-    weir_unpack_init(&checker.cursor, input, limits);
-    if (checker.depth_max > WEIR_DEPTH_MAX) {
-        fault.error = -EINVAL;
-        fault.reason = "a limit of depth above WEIR_DEPTH_MAX";
-    } else if (checker.cursor.error != 0) {
-        fault.error = checker.cursor.error;
-        fault.reason = "more bytes than the limit allows";
-    }
-    while (fault.error == 0 && (checker.depth != 0 || !weir_unpack_done(&checker.cursor))) {
-        const char *reason = check_head(&checker);
-        if (reason != NULL) {
-            fault.error = checker.cursor.error;
-            fault.reason = reason;
-        }
-    }
-    if (fault.error != -EINVAL)
-        fault.offset = weir_unpack_offset(&checker.cursor);
-    if (ret != NULL)
-        *ret = fault;
-    return fault.error;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "weir/wire.h"
+#include "wire_private.h"
 
 /* clang-format off */
 #define SCALAR(bytes) {(bytes), 0, 0, WEIR_WIRE_SCALAR}
@@ -44,5 +45,23 @@ const struct weir_wire_tag weir_wire_tags[256] = {
     COUNTED(WEIR_WIRE_MAP, 3, 2), COUNTED(WEIR_WIRE_MAP, 5, 4),
     /* 0xe0..0xff negative fixint */
     SCALARS_32,
+};
+
+#define ONES_16 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1
+#define NONE_16 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0
+
+const uint8_t weir__wire_steps[256] = {
+    /* positive fixint */
+    ONES_16, ONES_16, ONES_16, ONES_16, ONES_16, ONES_16, ONES_16, ONES_16,
+    /* fixmap, fixarray, fixstr */
+    NONE_16, NONE_16,
+    1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16,
+    17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32,
+    /* 0xc0: nil, none, false, true; bin; ext; float 32 and 64; uint */
+    1, 0, 1, 1, 0, 0, 0, 0, 0, 0, 5, 9, 2, 3, 5, 9,
+    /* 0xd0: int; fixext; str; array, map */
+    2, 3, 5, 9, 3, 4, 6, 10, 18, 0, 0, 0, 0, 0, 0, 0,
+    /* negative fixint */
+    ONES_16, ONES_16,
 };
 /* clang-format on */
