@@ -102,7 +102,7 @@ static bool begin_array(struct weir_packer *packer, const struct type *type, con
     uint64_t room = (uint64_t)(packer->end - packer->pos);
     uint64_t need;
 
-    if (packer->error != 0)
+    if (weir_pack_error(packer) != 0)
         return false;
     if (count > UINT32_MAX) {
         weir_pack_fail(packer, -EOVERFLOW);
@@ -151,9 +151,10 @@ void weir__bulk_pack(struct weir_packer *packer, const struct weir__bulk_way *wa
     weir__bulk_scalar.pack[type](&job);
     assert(job.count <= count && job.at <= job.end);
     packer->pos = job.at;
+    packer->values += count - job.count;
     for (size_t i = 0; i < job.count; i++)
         pack_one(packer, &types[type], job.values + i * types[type].bytes);
-    assert(packer->error == 0);
+    assert(weir_pack_error(packer) == 0);
 }
 
 void weir_pack_array_u8(struct weir_packer *packer, const uint8_t *values, size_t count)
@@ -216,7 +217,7 @@ void weir_pack_array_str(struct weir_packer *packer, const struct weir_view *val
     size_t need = head_bytes(count);
     bool overflows = count > UINT32_MAX;
 
-    if (packer->error != 0)
+    if (weir_pack_error(packer) != 0)
         return;
     for (size_t i = 0; i < count && !overflows; i++) {
         size_t size = values[i].size;
@@ -232,7 +233,7 @@ void weir_pack_array_str(struct weir_packer *packer, const struct weir_view *val
     weir_pack_array(packer, count);
     for (size_t i = 0; i < count; i++)
         weir_pack_str(packer, values[i]);
-    assert(packer->error == 0);
+    assert(weir_pack_error(packer) == 0);
 }
 
 /* --- unpacking ------------------------------------------------------------------------------- */
@@ -255,8 +256,6 @@ static int open_array(struct weir_unpacker *unpacker, size_t capacity, size_t *r
 /* Read one element of any form, or find out what is wrong with it. */
 static int unpack_one(struct weir_unpacker *unpacker, const struct type *type, uint8_t *ret)
 {
-    uint64_t bits = 0;
-    int64_t number;
     float narrow;
     double wide;
     int rc;
@@ -273,15 +272,9 @@ static int unpack_one(struct weir_unpacker *unpacker, const struct type *type, u
             memcpy(ret, &wide, sizeof(wide));
         return rc;
     }
-    if (type->is_signed) {
-        rc = weir_unpack_int_slow(unpacker, type->min, (int64_t)type->max, &number);
-        bits = rc == 0 ? (uint64_t)number : 0;
-    } else {
-        rc = weir_unpack_uint_slow(unpacker, type->max, &bits);
-    }
-    if (rc == 0)
-        weir__bulk_store(ret, type->bytes, bits);
-    return rc;
+    if (type->is_signed)
+        return weir_unpack_int_slow(unpacker, type->min, (int64_t)type->max, type->bytes, ret);
+    return weir_unpack_uint_slow(unpacker, type->max, type->bytes, ret);
 }
 
 /* Let @function take up to @count elements. Returns how many it took. */

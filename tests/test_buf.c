@@ -519,7 +519,7 @@ static void what_is_kept_is_copied_where_it_is_small_against_its_block(void **st
 
     (void)state;
     begin(&f, &options);
-    struct weir_slice whole = make_slice(f.pool, 4096, 1);
+    struct weir_slice whole = test_slice(f.pool, 4096, 1);
     assert_int_equal(whole.block->size, 4096);
     assert_int_equal(weir_slice_sub(&whole, 7, 1024, &part), 0);
     assert_false(weir_slice_is_small(&part));
@@ -539,7 +539,7 @@ static void what_is_kept_is_copied_where_it_is_small_against_its_block(void **st
 
     options.link_min_bytes = 4097;
     begin(&f, &options);
-    struct weir_slice other = make_slice(f.pool, 4096, 2);
+    struct weir_slice other = test_slice(f.pool, 4096, 2);
     assert_int_equal(weir_buf_keep(&f.buf, &other), 0);
     assert_int_equal(weir_buf_bytes_copied(&f.buf), 4096);
     weir_slice_drop(&other);
