@@ -23,6 +23,7 @@
 #include <weir/pack.h>
 #include <weir/unpack.h>
 #include <weir/object.h>
+#include <weir/edit.h>
 #include <weir/stream.h>
 #include <weir/ring.h>
 #include <weir/file.h>
