@@ -214,6 +214,42 @@ static void random_documents_become_the_trees_of_MessagePack_C(void **state)
     test_pool_destroy(pool);
 }
 
+/* As deep as weir_check() says, no less, and it is refused where that one refuses it. */
+static void random_documents_are_as_deep_as_they_are_checked_to_be(void **state)
+{
+    struct weir_pool *pool = test_pool_create(NULL);
+    struct weir_arena arena;
+    struct test_random random;
+    msgpack_sbuffer buffer;
+    msgpack_packer packer;
+
+    (void)state;
+    test_random_init(&random);
+    weir_arena_init(&arena, pool, NULL);
+    msgpack_sbuffer_init(&buffer);
+    msgpack_packer_init(&packer, &buffer, msgpack_sbuffer_write);
+    for (unsigned round = 0; round < 1000; round++) {
+        struct weir_limits limits = {.depth = 1};
+        struct weir_fault wanted, fault;
+        msgpack_object object;
+        msgpack_sbuffer_clear(&buffer);
+        msgpack_pack_array(&packer, 3);
+        for (unsigned i = 0; i < 3; i++)
+            random_document(&packer, &random, 6);
+        struct weir_view input = weir_view_of(buffer.data, buffer.size);
+        for (int rc = -ENOBUFS; rc != 0; limits.depth++) {
+            rc = weir_check(input, &limits, &wanted);
+            assert_int_equal(weir_object_parse(input, &limits, &arena, &object, &fault), rc);
+            assert_int_equal(fault.error, wanted.error);
+            assert_int_equal(fault.offset, wanted.offset);
+            weir_arena_reset(&arena);
+        }
+    }
+    msgpack_sbuffer_destroy(&buffer);
+    weir_arena_fini(&arena);
+    test_pool_destroy(pool);
+}
+
 /* What MessagePack-C and weir_unpack_skip() say of the first value in @input, and what we say. */
 static void compare_verdicts(struct weir_view input, struct weir_arena *arena)
 {
@@ -323,6 +359,25 @@ static void each_fault_is_named_by_its_offset_and_kind(void **state)
     test_pool_destroy(pool);
 }
 
+/* Read every part of @value that begins where it does. */
+static void truncate_everywhere(struct weir_view value, struct weir_arena *arena)
+{
+    for (size_t size = 0; size < value.size; size++) {
+        /* A copy of the right size, so that a sanitizer sees what is read beyond it. */
+        uint8_t *copy = malloc(size + 1);
+        assert_non_null(copy);
+        memcpy(copy, value.data, size);
+        struct weir_unpacker u = over(weir_view_of(copy, size));
+        msgpack_object object = untouched();
+        assert_int_equal(weir_object_unpack(&u, arena, 0, &object), -EAGAIN);
+        assert_true(weir_unpack_offset(&u) <= size);
+        assert_true(is_untouched(&object));
+        assert_int_equal(weir_arena_used_bytes(arena), 0);
+        compare_verdicts(weir_view_of(copy, size), arena);
+        free(copy);
+    }
+}
+
 static void every_truncation_is_incomplete_and_leaves_nothing_behind(void **state)
 {
     struct weir_pool *pool = test_pool_create(NULL);
@@ -331,22 +386,11 @@ static void every_truncation_is_incomplete_and_leaves_nothing_behind(void **stat
     (void)state;
     weir_arena_init(&arena, pool, NULL);
     for (size_t i = 0; i < documents_count; i++) {
-        struct weir_unpacker whole = over(documents[i]);
+        struct weir_unpacker values = over(documents[i]);
         struct weir_view value;
-        assert_int_equal(weir_unpack_raw(&whole, &value), 0);
-        for (size_t size = 0; size < value.size; size++) {
-            /* A copy of the right size, so that a sanitizer sees what is read beyond it. */
-            uint8_t *copy = malloc(size + 1);
-            assert_non_null(copy);
-            memcpy(copy, value.data, size);
-            struct weir_unpacker u = over(weir_view_of(copy, size));
-            msgpack_object object = untouched();
-            assert_int_equal(weir_object_unpack(&u, &arena, 0, &object), -EAGAIN);
-            assert_true(weir_unpack_offset(&u) <= size);
-            assert_true(is_untouched(&object));
-            assert_int_equal(weir_arena_used_bytes(&arena), 0);
-            compare_verdicts(weir_view_of(copy, size), &arena);
-            free(copy);
+        while (!weir_unpack_done(&values)) {
+            assert_int_equal(weir_unpack_raw(&values, &value), 0);
+            truncate_everywhere(value, &arena);
         }
     }
     weir_arena_fini(&arena);
@@ -519,6 +563,30 @@ static void the_limit_of_depth_is_exact(void **state)
     }
     weir_arena_fini(&arena);
     test_pool_destroy(pool);
+}
+
+static void too_deep_comes_before_cut_off(void **state)
+{
+    static const struct weir_view inputs[] = {
+        {(const uint8_t *)"\x91\x91", 2},
+        {(const uint8_t *)"\x91\xdc\x00", 3},
+        {(const uint8_t *)"\x91\xdf\xff\xff\xff\xff\x00\x00\x00\x00\x00", 11},
+    };
+    uint8_t memory[64];
+    struct weir_arena arena;
+
+    (void)state;
+    weir_arena_init_fixed(&arena, memory, sizeof memory);
+    for (size_t i = 0; i < sizeof inputs / sizeof inputs[0]; i++) {
+        struct weir_limits limits = {.depth = 1};
+        struct weir_fault wanted, fault;
+        msgpack_object object;
+        assert_int_equal(weir_object_parse(inputs[i], &limits, &arena, &object, &fault), -ENOBUFS);
+        assert_int_equal(fault.offset, 1);
+        assert_string_equal(fault.reason, "nested deeper than the limit");
+        assert_int_equal(weir_check(inputs[i], &limits, &wanted), fault.error);
+        assert_int_equal(wanted.offset, fault.offset);
+    }
 }
 
 static void a_depth_of_32_is_the_limit_of_MessagePack_C(void **state)
@@ -803,6 +871,7 @@ int main(void)
         cmocka_unit_test(documents_become_the_trees_of_MessagePack_C),
         cmocka_unit_test(integers_and_floats_of_every_width_are_the_same),
         cmocka_unit_test(random_documents_become_the_trees_of_MessagePack_C),
+        cmocka_unit_test(random_documents_are_as_deep_as_they_are_checked_to_be),
         cmocka_unit_test(every_short_input_gets_the_same_tree_or_none),
         cmocka_unit_test(each_fault_is_named_by_its_offset_and_kind),
         cmocka_unit_test(every_truncation_is_incomplete_and_leaves_nothing_behind),
@@ -811,6 +880,7 @@ int main(void)
         cmocka_unit_test(hostile_counts_allocate_nothing),
         cmocka_unit_test(a_tree_has_no_more_nodes_than_its_input_has_bytes),
         cmocka_unit_test(the_limit_of_depth_is_exact),
+        cmocka_unit_test(too_deep_comes_before_cut_off),
         cmocka_unit_test(a_depth_of_32_is_the_limit_of_MessagePack_C),
         cmocka_unit_test(millions_of_nested_arrays_need_no_stack),
         cmocka_unit_test(the_limits_of_elements_and_bytes_are_exact),
