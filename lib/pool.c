@@ -88,6 +88,15 @@ static bool limit_allows(const struct weir_pool *pool, size_t bytes)
     return bytes <= pool->limit_bytes - (pool->bytes_held - pool->bytes_free);
 }
 
+/* Whether the quota would allow it if all were given back that this pool keeps for reuse. */
+static bool quota_may_allow(const struct weir_pool *pool, size_t bytes)
+{
+    size_t limit = __atomic_load_n(&pool->quota->limit_bytes, __ATOMIC_RELAXED);
+    size_t used = weir_quota_used_bytes(pool->quota);
+    uint64_t others = used > pool->bytes_free ? used - pool->bytes_free : 0;
+    return bytes <= limit && others <= limit - bytes;
+}
+
 int weir__pool_obtain(struct weir_pool *pool, size_t bytes, size_t align_bytes, void **ret)
 {
     /* Without a limit this says that no address space is that large. */
@@ -99,7 +108,8 @@ int weir__pool_obtain(struct weir_pool *pool, size_t bytes, size_t align_bytes, 
     while (bytes > pool->limit_bytes - pool->bytes_held)
         (void)weir__pool_evict(pool);
     while (weir__quota_take(pool->quota, bytes) < 0) {
-        if (weir__pool_evict(pool))
+        /* Nothing is given back in vain. */
+        if (quota_may_allow(pool, bytes) && weir__pool_evict(pool))
             continue;
         if (!weir__pool_sweep_may_help(pool) || weir__pool_sweep(pool, false) == 0)
             return -ENOBUFS;
@@ -458,9 +468,8 @@ static void classes_init(struct weir_pool *pool, const struct plan *plan,
     class_init(pool, &pool->large, 0);
     class_init(pool, &pool->adopted, 0);
 
-    size_t used = sizeof *pool + (largest >> WEIR__POOL_GRAIN_SHIFT);
-    used = (used + WEIR__CACHE_LINE - 1) & ~(size_t)(WEIR__CACHE_LINE - 1);
-    pool->desk_next = (struct weir__large *)(void *)((uint8_t *)pool + used);
+    pool->desk_next = weir__desks_first(pool);
+    size_t used = (size_t)((uint8_t *)pool->desk_next - (uint8_t *)pool);
     pool->desk_end = pool->desk_next + (plan->pool_bytes - used) / sizeof *pool->desk_next;
 }
 

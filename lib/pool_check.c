@@ -131,6 +131,58 @@ static bool cache_agrees(const struct weir_pool *pool)
     return ok & holds(bytes <= pool->large_retain_bytes);
 }
 
+/* Large and adopted blocks, counted in their descriptors. */
+struct census {
+    uint64_t large_blocks;
+    uint64_t large_bytes;
+    uint64_t mapped_bytes;
+    uint64_t adopted_blocks;
+    uint64_t adopted_bytes;
+};
+
+static void census_add(const struct weir_pool *pool, struct census *census,
+                       const struct weir__large *desk, uint64_t sign)
+{
+    if (desk->block.home == &pool->large) {
+        census->large_blocks += sign;
+        census->large_bytes += sign * desk->size_bytes;
+        census->mapped_bytes += sign * desk->mapped_bytes;
+    } else {
+        census->adopted_blocks += sign;
+        census->adopted_bytes += sign * desk->size_bytes;
+    }
+}
+
+/* Those in use: all that there ever were, less the free and the cached ones. */
+static struct census census_take(const struct weir_pool *pool)
+{
+    struct census census = {0};
+    const struct weir__large *desk = weir__desks_first(pool);
+    const struct weir__large *end =
+        desk +
+        (size_t)((const uint8_t *)pool + pool->pool_bytes - (const uint8_t *)desk) / sizeof *desk;
+    const struct weir__desks *chunk = pool->desk_chunks;
+    size_t room = (weir__desks_chunk_bytes(pool) - sizeof *chunk) / sizeof *desk;
+    for (; desk < end && desk != pool->desk_next; desk++)
+        census_add(pool, &census, desk, 1);
+    for (; chunk != NULL; chunk = chunk->next)
+        for (desk = chunk->desks; desk < chunk->desks + room && desk != pool->desk_next; desk++)
+            census_add(pool, &census, desk, 1);
+    for (desk = pool->desk_free; desk != NULL; desk = desk->older)
+        census_add(pool, &census, desk, (uint64_t)-1);
+    for (desk = pool->cached_newest; desk != NULL; desk = desk->older)
+        census_add(pool, &census, desk, (uint64_t)-1);
+    return census;
+}
+
+static bool desks_agree(const struct weir_pool *pool, const struct census *census)
+{
+    bool ok = holds(census->large_blocks == weir__class_in_use(&pool->large));
+    ok &= holds(census->large_bytes == pool->large_bytes_in_use);
+    ok &= holds(census->adopted_blocks == weir__class_in_use(&pool->adopted));
+    return ok & holds(census->adopted_bytes == pool->adopted_bytes_in_use);
+}
+
 bool weir__pool_check(const struct weir_pool *pool)
 {
     bool ok = true;
@@ -156,12 +208,13 @@ bool weir__pool_check(const struct weir_pool *pool)
     }
     ok &= holds(tracked == pool->track_live);
 
-    /* Large blocks in use may have mappings larger than they are, hence no equality. */
+    const struct census census = census_take(pool);
+    ok &= desks_agree(pool, &census);
     uint64_t held = pool->pool_bytes + pool->segment_count * pool->segment_bytes;
     for (const struct weir__desks *chunk = pool->desk_chunks; chunk != NULL; chunk = chunk->next)
         held += weir__desks_chunk_bytes(pool);
-    held += pool->cached_bytes + pool->large_bytes_in_use + pool->track_bytes;
-    ok &= holds(held <= pool->bytes_held && pool->bytes_held <= pool->bytes_held_peak);
+    held += pool->cached_bytes + census.mapped_bytes + pool->track_bytes;
+    ok &= holds(held == pool->bytes_held && held <= pool->bytes_held_peak);
     ok &= holds(pool->quota == NULL || weir_quota_used_bytes(pool->quota) >= pool->bytes_held);
     return ok & holds(pool->bytes_held_peak <= pool->limit_bytes);
 }

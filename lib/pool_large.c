@@ -216,6 +216,8 @@ int weir_block_adopt(struct weir_pool *pool, void *data, size_t size_bytes,
     struct weir__large *desk;
     assert(weir__pool_is_mine(pool));
     assert(data != NULL);
+    if (size_bytes > PTRDIFF_MAX)
+        return -EOVERFLOW;
     if (pool->desk_free == NULL && __atomic_load_n(&pool->remote, __ATOMIC_RELAXED) != 0)
         (void)weir__pool_reclaim(pool);
     if (WEIR_DEBUG && weir__debug_reserve(pool) < 0)

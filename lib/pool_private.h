@@ -310,6 +310,14 @@ void weir__large_evict(struct weir_pool *pool);
 unsigned weir__large_bin(const struct weir_pool *pool, size_t bytes);
 size_t weir__desks_chunk_bytes(const struct weir_pool *pool);
 
+/* The first desk in the pool mapping, behind the lookup table. */
+static inline struct weir__large *weir__desks_first(const struct weir_pool *pool)
+{
+    size_t used = sizeof *pool + (pool->head.class_max_bytes >> WEIR__POOL_GRAIN_SHIFT);
+    used = (used + WEIR__CACHE_LINE - 1) & ~(size_t)(WEIR__CACHE_LINE - 1);
+    return (struct weir__large *)((uintptr_t)pool + used);
+}
+
 /* The table of records, if there is to be one. */
 int weir__track_begin(struct weir_pool *pool, const struct weir_pool_options *options);
 void weir__track_end(struct weir_pool *pool);

@@ -10,6 +10,9 @@
 /* A sweep before more is obtained: when a sixteenth of what is in use lies idle. */
 #define SWEEP_SHARE 16
 
+/* More than any machine gives a program. */
+#define ADDRESSABLE_BYTES ((size_t)1 << 47)
+
 /* How full slabs are told apart when their free blocks are sorted. */
 #define SWEEP_BINS 8
 
@@ -321,8 +324,30 @@ int weir__class_refill(struct weir_pool *pool, struct weir_pool_class *home)
     return 0;
 }
 
+/* What is wanted from the start, at least; SIZE_MAX if it does not fit. */
+static size_t prealloc_bytes(const struct weir_pool *pool, const struct weir_pool_options *options)
+{
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < pool->class_count; i++) {
+        size_t class_bytes;
+        if (weir_mul_overflows(pool->head.classes[i].block_bytes, options->class_prealloc_blocks[i],
+                               &class_bytes) ||
+            weir_add_overflows(bytes, class_bytes, &bytes))
+            return SIZE_MAX;
+    }
+    return bytes > options->prealloc_bytes ? bytes : options->prealloc_bytes;
+}
+
 int weir__pool_prealloc(struct weir_pool *pool, const struct weir_pool_options *options)
 {
+    /* What cannot be is not begun: it would take all memory before it failed. */
+    size_t least = prealloc_bytes(pool, options);
+    size_t most = pool->limit_bytes == SIZE_MAX ? ADDRESSABLE_BYTES : pool->limit_bytes;
+    if (least > most)
+        return pool->limit_bytes == SIZE_MAX ? -ENOMEM : -ENOBUFS;
+    if (pool->quota != NULL && least > __atomic_load_n(&pool->quota->limit_bytes, __ATOMIC_RELAXED))
+        return -ENOBUFS;
+
     size_t bytes = 0;
     while (bytes < options->prealloc_bytes) {
         int rc = segment_add(pool, true);

@@ -8,7 +8,8 @@ int64_t weir_slice_compact(struct weir_slice *slice, struct weir_pool *pool, siz
     struct weir_block *old = slice->block;
     size_t size = slice->view.size;
 
-    assert(old == NULL || (size_t)(slice->view.data - old->data) <= old->size - size);
+    assert(old == NULL || size == 0 ||
+           (size <= old->size && (size_t)(slice->view.data - old->data) <= old->size - size));
     if (threshold_bytes == 0)
         threshold_bytes = 1;
     if (old == NULL)

@@ -6,11 +6,52 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "../lib/malloc/heap.h"
 #include "../lib/malloc/segment.h"
 
 #define LIVE 2048u
+
+/* --- a system that fails --------------------------------------------------------------------- */
+
+/* A sanitizer has its own mmap. */
+#define FAILS_CALLS (!TEST_ASAN && !TEST_TSAN)
+
+#if FAILS_CALLS
+static bool armed;
+static uint64_t calls, fail_at, failures;
+static bool fail_on; /* and all that follow */
+
+static bool fails(void)
+{
+    if (!armed)
+        return false;
+    calls++;
+    if (calls != fail_at && !(fail_on && calls > fail_at))
+        return false;
+    failures++;
+    errno = ENOMEM;
+    return true;
+}
+
+void *mmap(void *at, size_t size, int protection, int flags, int fd, off_t offset)
+{
+    return fails() ? MAP_FAILED
+                   : (void *)syscall(SYS_mmap, at, size, protection, flags, fd, offset);
+}
+
+void *mremap(void *old, size_t old_size, size_t new_size, int flags, ...)
+{
+    va_list more;
+    va_start(more, flags);
+    void *at = (flags & MREMAP_FIXED) != 0 ? va_arg(more, void *) : NULL;
+    va_end(more);
+    return fails() ? MAP_FAILED : (void *)syscall(SYS_mremap, old, old_size, new_size, flags, at);
+}
+#endif
 
 static size_t held_bytes(void)
 {
@@ -320,6 +361,96 @@ static void a_thread_adopts_what_another_left(void **state)
     expect_nothing_held();
 }
 
+#if FAILS_CALLS
+/* A block of the script below: as it was filled, or NULL. */
+struct scripted {
+    uint8_t *memory;
+    size_t size;
+};
+
+/* Enough to see whose it is, and not all of it, for the script runs often. */
+static size_t looked_at(size_t size)
+{
+    return size < 5000 ? size : 5000;
+}
+
+static void scripted_take(struct scripted *block, unsigned i)
+{
+    static const size_t sizes[] = {24, 3000, 40000, 70000, 1 << 20, 3 << 20, 9 << 20};
+    size_t size = sizes[i % 7] + i;
+    errno = 0;
+    block->memory = i % 5 == 0   ? weir__heap_alloc_aligned((size_t)8192 << i % 11, size)
+                    : i % 5 == 1 ? weir__heap_alloc_slow(size, true)
+                                 : weir__heap_alloc(size);
+    block->size = size;
+    if (block->memory == NULL) {
+        assert_int_equal(errno, ENOMEM);
+        return;
+    }
+    if (i % 5 == 1)
+        for (size_t at = 0; at < looked_at(size); at++)
+            assert_int_equal(block->memory[at], 0);
+    test_fill(block->memory, looked_at(size), i);
+    block->memory[size - 1] = 1;
+}
+
+/* In place, or not at all: then it is as before. */
+static void scripted_resize(struct scripted *block, unsigned i)
+{
+    size_t size = block->size + block->size / (i % 3 + 1);
+    uint8_t *resized = weir__heap_resize(block->memory, size);
+    assert_true(
+        test_is_filled(resized != NULL ? resized : block->memory, looked_at(block->size) - 1, i));
+    if (resized == NULL)
+        return;
+    block->memory = resized;
+    block->size = size;
+    test_fill(resized, looked_at(size), i);
+    resized[size - 1] = 1;
+}
+
+/* mmap(2) and mremap(2) fail at each call in turn, or from there on. */
+static void script(uint64_t n, bool on)
+{
+    enum { COUNT = 60 };
+    static struct scripted blocks[COUNT];
+    fail_at = n;
+    fail_on = on;
+    calls = failures = 0;
+    armed = true;
+    for (unsigned i = 0; i < COUNT; i++) {
+        scripted_take(&blocks[i], i);
+        if (i % 4 == 3 && blocks[i - 1].memory != NULL)
+            scripted_resize(&blocks[i - 1], i - 1);
+        if (i % 6 == 5) {
+            weir__heap_free(blocks[i - 4].memory);
+            blocks[i - 4].memory = NULL;
+        }
+    }
+    armed = false;
+    assert_true(weir__heap_check(weir__heap_mine));
+    for (unsigned i = 0; i < COUNT; i++) {
+        assert_true(blocks[i].memory == NULL ||
+                    test_is_filled(blocks[i].memory, looked_at(blocks[i].size) - 1, i));
+        weir__heap_free(blocks[i].memory);
+        blocks[i].memory = NULL;
+    }
+    expect_nothing_held();
+}
+
+static void every_call_of_the_system_may_fail(void **state)
+{
+    (void)state;
+    for (int on = 0; on < 2; on++) {
+        uint64_t rounds = 0;
+        do {
+            script(++rounds, on != 0);
+        } while (failures != 0);
+        assert_true(rounds > 30);
+    }
+}
+#endif
+
 static void freeing_much_gives_memory_back(void **state)
 {
     (void)state;
@@ -351,6 +482,9 @@ int main(void)
         cmocka_unit_test(threads_free_each_others_blocks_and_end),
         cmocka_unit_test(a_thread_adopts_what_another_left),
         cmocka_unit_test(freeing_much_gives_memory_back),
+#if FAILS_CALLS
+        cmocka_unit_test(every_call_of_the_system_may_fail),
+#endif
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

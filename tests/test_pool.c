@@ -601,13 +601,14 @@ static void at_the_limit_kept_large_blocks_give_way(void **state)
 
 /* --- failure --------------------------------------------------------------------------------- */
 
-#define SCRIPT_BLOCKS 300
+#define SCRIPT_BLOCKS 400
 
 /* Something of everything; returns the first error. */
 static int script(struct test_source *source)
 {
     struct weir_pool_options options = {.source = &source->source, .segment_bytes = 512 << 10};
     static struct weir_block *blocks[SCRIPT_BLOCKS];
+    uint8_t foreign[8];
     struct weir_pool *pool;
     int count = 0;
     int rc = weir_pool_create(&options, &pool);
@@ -617,7 +618,8 @@ static int script(struct test_source *source)
     while (count < SCRIPT_BLOCKS) {
         size_t size = count % 3 == 0 ? 16000 : count % 3 == 1 ? 70000 : 100;
         struct weir_pool_stats before = stats_of(pool);
-        rc = weir_pool_alloc(pool, size, &blocks[count]);
+        rc = count % 8 == 7 ? weir_block_adopt(pool, foreign, 8, NULL, NULL, &blocks[count])
+                            : weir_pool_alloc(pool, size, &blocks[count]);
         assert_true(weir__pool_check(pool));
         if (rc < 0) {
             struct weir_pool_stats after = stats_of(pool);

@@ -253,6 +253,16 @@ static void adopted_memory_is_released_once_by_whoever_drops_last(void **state)
     assert_int_equal(weir_pool_reclaim(pool), 1);
     assert_int_equal(foreign.released, 1);
 
+    /* There is no such memory. */
+    struct weir_block *none = NULL;
+    assert_int_equal(
+        weir_block_adopt(pool, &foreign, (size_t)PTRDIFF_MAX + 1, release_foreign, &foreign, &none),
+        -EOVERFLOW);
+    assert_int_equal(weir_block_adopt(pool, &foreign, SIZE_MAX, release_foreign, &foreign, &none),
+                     -EOVERFLOW);
+    assert_null(none);
+    assert_int_equal(foreign.released, 1);
+
     /* Nobody needs to know. */
     static uint8_t constant[10];
     assert_int_equal(weir_block_adopt(pool, constant, 10, NULL, NULL, &block), 0);

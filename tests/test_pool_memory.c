@@ -366,6 +366,36 @@ static void preallocation_fails_as_a_whole(void **state)
     test_source_fini(&source);
 }
 
+/* Wishes of more than there can be: what comes of a -1, say. */
+static void a_preallocation_that_cannot_be_is_refused_at_once(void **state)
+{
+    static struct test_source source;
+    struct weir_quota quota;
+    struct weir_pool_options options = {.source = &source.source, .prealloc_bytes = SIZE_MAX};
+    struct weir_pool *pool = NULL;
+
+    (void)state;
+    test_source_init(&source);
+    assert_int_equal(weir_pool_create(&options, &pool), -ENOMEM);
+    options.limit_bytes = 100 * SEGMENT_BYTES;
+    assert_int_equal(weir_pool_create(&options, &pool), -ENOBUFS);
+    options.prealloc_bytes = 0;
+    options.class_prealloc_blocks[5] = UINT32_MAX;
+    assert_int_equal(weir_pool_create(&options, &pool), -ENOBUFS);
+    options.limit_bytes = 0;
+    options.class_prealloc_blocks[4] = UINT32_MAX; /* 256 and 64 TiB */
+    assert_int_equal(weir_pool_create(&options, &pool), -ENOMEM);
+    options.class_prealloc_blocks[4] = options.class_prealloc_blocks[5] = 0;
+    options.prealloc_bytes = 100 * SEGMENT_BYTES;
+    options.quota = &quota;
+    weir_quota_init(&quota, 50 * SEGMENT_BYTES);
+    assert_int_equal(weir_pool_create(&options, &pool), -ENOBUFS);
+    assert_int_equal(weir_quota_used_bytes(&quota), 0);
+    assert_null(pool);
+    assert_int_equal(source.calls, 5); /* each for the pool itself */
+    test_source_fini(&source);
+}
+
 /* --- limits ---------------------------------------------------------------------------------- */
 
 static void a_pool_with_a_small_limit_is_usable(void **state)
@@ -449,6 +479,36 @@ static void pools_share_a_quota(void **state)
     struct weir_block *large = take(second, 5 << 20);
     weir_block_drop(large);
     weir_block_drop(block);
+    test_pool_destroy(first);
+    test_pool_destroy(second);
+    assert_int_equal(weir_quota_used_bytes(&quota), 0);
+}
+
+static void nothing_is_given_back_for_what_the_quota_refuses_all_the_same(void **state)
+{
+    struct weir_quota quota;
+    const struct weir_pool_options options = {.quota = &quota};
+    struct weir_block *block = NULL;
+
+    (void)state;
+    weir_quota_init(&quota, 8 * SEGMENT_BYTES);
+    struct weir_pool *first = create(&options), *second = create(&options);
+    struct weir_block *others = take(second, 5 * SEGMENT_BYTES);
+    weir_block_drop(take(first, SEGMENT_BYTES));
+    struct weir_pool_stats before = stats_of(first);
+    assert_int_equal(before.bytes_free, SEGMENT_BYTES);
+    assert_int_equal(weir_pool_alloc(first, 3 * SEGMENT_BYTES, &block), -ENOBUFS);
+    assert_int_equal(weir_pool_alloc(first, SIZE_MAX / 2, &block), -ENOBUFS);
+    assert_int_equal(weir_pool_alloc(first, 9 * SEGMENT_BYTES, &block), -ENOBUFS);
+    struct weir_pool_stats after = stats_of(first);
+    assert_memory_equal(&after, &before, sizeof after);
+    /* And it is given back where that is enough. */
+    block = take(first, 2 * SEGMENT_BYTES + SEGMENT_BYTES / 2);
+    assert_int_equal(stats_of(first).bytes_free, 0);
+    weir_quota_set_limit(&quota, 0);
+    assert_int_equal(weir_pool_alloc(first, 64, &others), -ENOBUFS);
+    weir_block_drop(block);
+    weir_block_drop(others);
     test_pool_destroy(first);
     test_pool_destroy(second);
     assert_int_equal(weir_quota_used_bytes(&quota), 0);
@@ -635,9 +695,11 @@ int main(void)
         cmocka_unit_test(a_class_keeps_what_it_may_retain),
         cmocka_unit_test(what_is_preallocated_needs_no_source_and_stays),
         cmocka_unit_test(preallocation_fails_as_a_whole),
+        cmocka_unit_test(a_preallocation_that_cannot_be_is_refused_at_once),
         cmocka_unit_test(a_pool_with_a_small_limit_is_usable),
         cmocka_unit_test(at_the_limit_free_segments_give_way_to_large_blocks),
         cmocka_unit_test(pools_share_a_quota),
+        cmocka_unit_test(nothing_is_given_back_for_what_the_quota_refuses_all_the_same),
         cmocka_unit_test(threads_never_pass_the_quota_they_share),
         cmocka_unit_test(a_day_of_changing_sizes_holds_little_more_than_its_peak),
     };

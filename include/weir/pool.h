@@ -429,7 +429,8 @@ WEIR_INLINE size_t weir_quota_used_bytes(const struct weir_quota *quota);
  *              it, and must not block where drops must not.
  * @context     handed to @release
  * @ret         written on success only: a block with one reference
- * Returns      0; -ENOMEM, -ENOBUFS as weir_pool_alloc(): @release is not called.
+ * Returns      0; -ENOMEM, -ENOBUFS as weir_pool_alloc(), -EOVERFLOW @size_bytes is above
+ *              PTRDIFF_MAX: @release is not called.
  * Threads      the owner.
  */
 WEIR_NODISCARD WEIR_API int weir_block_adopt(struct weir_pool *pool, void *data, size_t size_bytes,
