@@ -51,7 +51,8 @@ static bool class_agrees(const struct weir_pool *pool, const struct weir_pool_cl
     }
     for (const struct weir__slab *slab = info->spare; slab != NULL; slab = slab->next, slabs++)
         ok &= holds(slab->home == home && slab->carved == 0 && slab->pinned);
-    for (const struct weir_block *block = home->free; block != NULL; block = block->next) {
+    for (const struct weir_block *block = *weir__class_free(home); block != NULL;
+         block = block->next) {
         ok &= holds(block->home == home);
         ok &= holds(__atomic_load_n(&block->refs, __ATOMIC_RELAXED) == 0);
         if (!holds(++unused <= carved))

@@ -2,9 +2,9 @@
 /*
  * pool, for the layers above and the tests: what a pool is made of.
  *
- *     pool mapping   struct weir_pool | lookup table | desks of large blocks
+ *     pool mapping   struct weir_pool | table of classes by size | desks of large blocks
  *     segment        header, slab table | rest of slab 0 | slab 1 | slab 2 | ...
- *     slab           blocks of one class; of a class of small blocks first their descriptors
+ *     slab           blocks of one class; those of small blocks with their descriptors
  *     large block    a mapping of its own; its descriptor is a desk in the pool mapping or a chunk
  *
  * A slab with at most WEIR__SLAB_OWN blocks has their descriptors in the slab table; a slab with
@@ -36,7 +36,6 @@
 /* Descriptors that an entry of the slab table has room for. */
 #define WEIR__SLAB_OWN 16
 
-_Static_assert(sizeof(struct weir_pool_class) == WEIR__CACHE_LINE, "classes are found by a shift");
 _Static_assert(sizeof(struct weir_block) <= 32, "descriptors weigh on small blocks");
 
 /* What the inline paths do not need of a class. */
@@ -187,8 +186,10 @@ struct weir_pool {
     struct weir__class large_info;
     struct weir__class adopted_info;
     struct weir__class infos[WEIR_POOL_CLASSES_MAX];
-    uint8_t lookup[]; /* class index for each size in grains, less one */
 };
+
+_Static_assert(sizeof(struct weir_pool) <= WEIR__POOL_LOOKUP, "the table of classes lies behind");
+_Static_assert(sizeof(struct weir_pool_head) <= UINT16_MAX, "offsets of classes fit the table");
 
 /* --- counters -------------------------------------------------------------------------------- */
 
@@ -216,6 +217,13 @@ static inline void weir__raise(uint64_t *counter, uint64_t least)
 static inline uint64_t weir__read(const uint64_t *counter)
 {
     return __atomic_load_n(counter, __ATOMIC_RELAXED);
+}
+
+/* Where the free blocks of a class hang. In a careful pool the inline half must not find any. */
+static inline struct weir_block **weir__class_free(const struct weir_pool_class *home)
+{
+    struct weir_pool_class *mine = (struct weir_pool_class *)(uintptr_t)home;
+    return home->pool->careful ? &mine->hidden : &mine->free;
 }
 
 /* Blocks of a class in use. On other threads than the owner's the two may not belong together. */

@@ -191,7 +191,7 @@ static void slab_assign(struct weir_pool *pool, struct weir_pool_class *home,
     bool own = slab_bytes(pool) / home->block_bytes <= WEIR__SLAB_OWN;
     slab->blocks = own ? slab->own : (struct weir_block *)(void *)(start + taken);
     assert(slab->count != 0);
-    weir__poison(slab->base, slab_bytes(pool) - lead);
+    weir__poison(start + taken, slab_bytes(pool) - taken);
     weir__unpoison(slab->blocks, slab->count * sizeof slab->blocks[0]);
     segment->used++;
     state_update(pool, segment);
@@ -291,7 +291,7 @@ int weir__class_refill(struct weir_pool *pool, struct weir_pool_class *home)
 {
     struct weir__class *info = weir__class_info(home);
     struct weir__slab *slab = info->slabs;
-    assert(home->free == NULL);
+    assert(*weir__class_free(home) == NULL);
 
     if (slab == NULL || slab->carved == slab->count) {
         if (info->spare != NULL) {
@@ -313,7 +313,7 @@ int weir__class_refill(struct weir_pool *pool, struct weir_pool_class *home)
     block->next = NULL;
     block->refs = 0;
     block->track = 0;
-    home->free = block;
+    *weir__class_free(home) = block;
     slab->carved++;
     weir__add(&info->carved, 1);
     /* All but this one are in use. */
@@ -356,8 +356,9 @@ static void class_sort_out(struct weir_pool_class *home)
         slab->free_last = NULL;
         slab->free_count = 0;
     }
-    struct weir_block *block = home->free;
-    home->free = NULL;
+    struct weir_block **list = weir__class_free(home);
+    struct weir_block *block = *list;
+    *list = NULL;
     while (block != NULL) {
         struct weir_block *next = block->next;
         struct weir__slab *slab = weir__block_slab(block);
@@ -378,6 +379,7 @@ static void class_put_together(struct weir_pool_class *home)
 {
     struct weir_block *first[SWEEP_BINS] = {NULL};
     struct weir_block *last[SWEEP_BINS] = {NULL};
+    struct weir_block **list = weir__class_free(home);
 
     for (struct weir__slab *slab = weir__class_info(home)->slabs; slab != NULL; slab = slab->next) {
         if (slab->free_last == NULL)
@@ -391,8 +393,8 @@ static void class_put_together(struct weir_pool_class *home)
     for (int bin = SWEEP_BINS - 1; bin >= 0; bin--) {
         if (last[bin] == NULL)
             continue;
-        last[bin]->next = home->free;
-        home->free = first[bin];
+        last[bin]->next = *list;
+        *list = first[bin];
     }
 }
 
@@ -402,7 +404,7 @@ static size_t class_sweep(struct weir_pool *pool, struct weir_pool_class *home, 
     struct weir__slab **link = &info->slabs;
     size_t emptied = 0;
 
-    if (home->free == NULL)
+    if (*weir__class_free(home) == NULL)
         return 0;
     class_sort_out(home);
     while (*link != NULL) {
