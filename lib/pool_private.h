@@ -8,8 +8,8 @@
  *     large block    a mapping of its own; its descriptor is a desk in the pool mapping or a chunk
  *
  * A slab with at most WEIR__SLAB_OWN blocks has their descriptors in the slab table; a slab with
- * more has them at its own start, where they cost less than a block or a few of them. So any slab
- * can become any class's, and page-sized blocks lie on pages.
+ * more has them at its own start or end, where they cost less than a block or a few of them. So any
+ * slab can become any class's, and page-sized blocks lie on pages.
  *
  * The files: pool.c is allocation, release and the life of a pool; pool_segment.c segments, slabs
  * and how they come back; pool_large.c mappings of large blocks and adopted memory; pool_source.c

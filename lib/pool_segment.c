@@ -190,6 +190,13 @@ static void slab_assign(struct weir_pool *pool, struct weir_pool_class *home,
     slab->base = start + lead;
     bool own = slab_bytes(pool) / home->block_bytes <= WEIR__SLAB_OWN;
     slab->blocks = own ? slab->own : (struct weir_block *)(void *)(start + taken);
+    if (!own && (slab - segment->slabs) % 2 != 0) {
+        /* The other way round: first the blocks. Slabs begin where addresses are all alike, and so
+         * would their descriptors, which would then contend for one half of the first cache. What
+         * leads is at least as long as the descriptors, and so is what it leaves at the end. */
+        slab->base = start;
+        slab->blocks = (struct weir_block *)(void *)(start + slab_bytes(pool) - lead);
+    }
     assert(slab->count != 0);
     weir__poison(start + taken, slab_bytes(pool) - taken);
     weir__unpoison(slab->blocks, slab->count * sizeof slab->blocks[0]);
