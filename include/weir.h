@@ -28,7 +28,6 @@
 #include <weir/object.h>
 #include <weir/edit.h>
 #include <weir/bulk.h>
-#include <weir/edit.h>
 #include <weir/stream.h>
 #include <weir/ring.h>
 #include <weir/file.h>

@@ -144,7 +144,7 @@ static int class_fill(struct weir_pool *pool, struct weir_pool_class *home)
     uint64_t calls_before = pool->source_calls;
     if (__atomic_load_n(&pool->remote, __ATOMIC_RELAXED) != 0)
         (void)weir__pool_reclaim(pool);
-    if (home->free == NULL) {
+    if (*weir__class_free(home) == NULL) {
         int rc = weir__class_refill(pool, home);
         if (rc < 0)
             return rc;
@@ -156,17 +156,17 @@ static int class_fill(struct weir_pool *pool, struct weir_pool_class *home)
 
 static int class_alloc(struct weir_pool *pool, size_t size_bytes, struct weir_block **ret)
 {
-    uint8_t index = pool->head.lookup[(size_bytes - 1) >> WEIR__POOL_GRAIN_SHIFT];
-    struct weir_pool_class *home = &pool->head.classes[index];
-    bool first_use = home->free == NULL;
+    struct weir_pool_class *home = weir__pool_class(pool, size_bytes);
+    struct weir_block **list = weir__class_free(home);
+    bool first_use = *list == NULL;
     if (first_use) {
         int rc = class_fill(pool, home);
         if (rc < 0)
             return rc;
     }
-    struct weir_block *block = home->free;
+    struct weir_block *block = *list;
     assert(block->refs == 0);
-    home->free = block->next;
+    *list = block->next;
     block->size = home->block_bytes;
     __atomic_store_n(&block->refs, 1, __ATOMIC_RELAXED);
     weir__pool_count(&home->allocations);
@@ -203,8 +203,7 @@ size_t weir_pool_block_bytes(const struct weir_pool *pool, size_t size_bytes)
     if (size_bytes == 0)
         size_bytes = 1;
     if (size_bytes <= pool->head.class_max_bytes) {
-        uint8_t index = pool->head.lookup[(size_bytes - 1) >> WEIR__POOL_GRAIN_SHIFT];
-        return pool->head.classes[index].block_bytes;
+        return weir__pool_class((struct weir_pool *)(uintptr_t)pool, size_bytes)->block_bytes;
     }
     return weir_align_up(size_bytes, pool->page_bytes, &bytes) ? SIZE_MAX : bytes;
 }
@@ -223,8 +222,9 @@ static void release_here(struct weir_pool *pool, struct weir_block *block)
     } else if (home == &pool->adopted) {
         weir__adopted_release(pool, block);
     } else {
-        block->next = home->free;
-        home->free = block;
+        struct weir_block **list = weir__class_free(home);
+        block->next = *list;
+        *list = block;
         weir__pool_count(&home->releases);
     }
 }
@@ -433,7 +433,7 @@ static int plan_make(struct plan *plan, const struct weir_pool_options *options)
     long page_bytes = sysconf(_SC_PAGESIZE);
     plan->page_bytes = page_bytes > (long)PAGE_MIN_BYTES ? (size_t)page_bytes : PAGE_MIN_BYTES;
     uint32_t largest = plan->class_bytes[plan->class_count - 1];
-    size_t bytes = sizeof(struct weir_pool) + (largest >> WEIR__POOL_GRAIN_SHIFT);
+    size_t bytes = WEIR__POOL_LOOKUP + (largest >> WEIR__POOL_GRAIN_SHIFT) * sizeof(uint16_t);
     plan->pool_bytes = (bytes + DESKS_FIRST_BYTES + plan->page_bytes - 1) & ~(plan->page_bytes - 1);
     return plan->pool_bytes <= plan->limit_bytes ? 0 : -ENOBUFS;
 }
@@ -449,12 +449,12 @@ static void classes_init(struct weir_pool *pool, const struct plan *plan,
 {
     uint32_t largest = plan->class_bytes[plan->class_count - 1];
     uint32_t index = 0;
+    uint16_t *lookup = (uint16_t *)(void *)((uint8_t *)pool + WEIR__POOL_LOOKUP);
     for (uint32_t grain = 0; grain < largest >> WEIR__POOL_GRAIN_SHIFT; grain++) {
         if (grain << WEIR__POOL_GRAIN_SHIFT == plan->class_bytes[index])
             index++;
-        pool->lookup[grain] = (uint8_t)index;
+        lookup[grain] = (uint16_t)((uint8_t *)&pool->head.classes[index] - (uint8_t *)pool);
     }
-    pool->head.lookup = pool->lookup;
     pool->head.class_max_bytes = largest;
     pool->class_count = plan->class_count;
     for (uint32_t i = 0; i < plan->class_count; i++) {

@@ -29,9 +29,12 @@ static bool slab_agrees(const struct weir_pool *pool, const struct weir_pool_cla
     ok &= holds(slab->count != 0 && slab->carved <= slab->count);
     ok &= holds(slab->base >= start);
     ok &= holds((size_t)(slab->base - start) + slab->count * home->block_bytes <= slab_bytes);
-    if (slab->blocks != slab->own)
+    if (slab->blocks != slab->own && (const uint8_t *)slab->blocks < slab->base)
         ok &= holds((const uint8_t *)slab->blocks >= start &&
                     (const uint8_t *)&slab->blocks[slab->count] <= slab->base);
+    else if (slab->blocks != slab->own)
+        ok &= holds((const uint8_t *)slab->blocks >= slab->base + slab->count * home->block_bytes &&
+                    (const uint8_t *)&slab->blocks[slab->count] <= start + slab_bytes);
     for (uint32_t i = 0; i < slab->carved; i++) {
         ok &= block_agrees(slab, i);
         *held += __atomic_load_n(&slab->blocks[i].refs, __ATOMIC_RELAXED) != 0;
@@ -51,7 +54,8 @@ static bool class_agrees(const struct weir_pool *pool, const struct weir_pool_cl
     }
     for (const struct weir__slab *slab = info->spare; slab != NULL; slab = slab->next, slabs++)
         ok &= holds(slab->home == home && slab->carved == 0 && slab->pinned);
-    for (const struct weir_block *block = home->free; block != NULL; block = block->next) {
+    for (const struct weir_block *block = *weir__class_free(home); block != NULL;
+         block = block->next) {
         ok &= holds(block->home == home);
         ok &= holds(__atomic_load_n(&block->refs, __ATOMIC_RELAXED) == 0);
         if (!holds(++unused <= carved))

@@ -2,14 +2,14 @@
 /*
  * pool, for the layers above and the tests: what a pool is made of.
  *
- *     pool mapping   struct weir_pool | lookup table | desks of large blocks
+ *     pool mapping   struct weir_pool | table of classes by size | desks of large blocks
  *     segment        header, slab table | rest of slab 0 | slab 1 | slab 2 | ...
- *     slab           blocks of one class; of a class of small blocks first their descriptors
+ *     slab           blocks of one class; those of small blocks with their descriptors
  *     large block    a mapping of its own; its descriptor is a desk in the pool mapping or a chunk
  *
  * A slab with at most WEIR__SLAB_OWN blocks has their descriptors in the slab table; a slab with
- * more has them at its own start, where they cost less than a block or a few of them. So any slab
- * can become any class's, and page-sized blocks lie on pages.
+ * more has them at its own start or end, where they cost less than a block or a few of them. So any
+ * slab can become any class's, and page-sized blocks lie on pages.
  *
  * The files: pool.c is allocation, release and the life of a pool; pool_segment.c segments, slabs
  * and how they come back; pool_large.c mappings of large blocks and adopted memory; pool_source.c
@@ -43,7 +43,6 @@
 /* Descriptors that an entry of the slab table has room for. */
 #define WEIR__SLAB_OWN 16
 
-_Static_assert(sizeof(struct weir_pool_class) == WEIR__CACHE_LINE, "classes are found by a shift");
 _Static_assert(sizeof(struct weir_block) <= 32, "descriptors weigh on small blocks");
 
 /* What the inline paths do not need of a class. */
@@ -207,8 +206,10 @@ struct weir_pool {
     struct weir__class large_info;
     struct weir__class adopted_info;
     struct weir__class infos[WEIR_POOL_CLASSES_MAX];
-    uint8_t lookup[]; /* class index for each size in grains, less one */
 };
+
+_Static_assert(sizeof(struct weir_pool) <= WEIR__POOL_LOOKUP, "the table of classes lies behind");
+_Static_assert(sizeof(struct weir_pool_head) <= UINT16_MAX, "offsets of classes fit the table");
 
 /* --- counters -------------------------------------------------------------------------------- */
 
@@ -236,6 +237,13 @@ static inline void weir__raise(uint64_t *counter, uint64_t least)
 static inline uint64_t weir__read(const uint64_t *counter)
 {
     return __atomic_load_n(counter, __ATOMIC_RELAXED);
+}
+
+/* Where the free blocks of a class hang. In a careful pool the inline half must not find any. */
+static inline struct weir_block **weir__class_free(const struct weir_pool_class *home)
+{
+    struct weir_pool_class *mine = (struct weir_pool_class *)(uintptr_t)home;
+    return home->pool->careful ? &mine->hidden : &mine->free;
 }
 
 /* Blocks of a class in use. On other threads than the owner's the two may not belong together. */
@@ -313,7 +321,8 @@ size_t weir__desks_chunk_bytes(const struct weir_pool *pool);
 /* The first desk in the pool mapping, behind the lookup table. */
 static inline struct weir__large *weir__desks_first(const struct weir_pool *pool)
 {
-    size_t used = sizeof *pool + (pool->head.class_max_bytes >> WEIR__POOL_GRAIN_SHIFT);
+    size_t grains = pool->head.class_max_bytes >> WEIR__POOL_GRAIN_SHIFT;
+    size_t used = WEIR__POOL_LOOKUP + grains * sizeof(uint16_t);
     used = (used + WEIR__CACHE_LINE - 1) & ~(size_t)(WEIR__CACHE_LINE - 1);
     return (struct weir__large *)((uintptr_t)pool + used);
 }

@@ -193,8 +193,15 @@ static void slab_assign(struct weir_pool *pool, struct weir_pool_class *home,
     slab->base = start + lead;
     bool own = slab_bytes(pool) / home->block_bytes <= WEIR__SLAB_OWN;
     slab->blocks = own ? slab->own : (struct weir_block *)(void *)(start + taken);
+    if (!own && (slab - segment->slabs) % 2 != 0) {
+        /* The other way round: first the blocks. Slabs begin where addresses are all alike, and so
+         * would their descriptors, which would then contend for one half of the first cache. What
+         * leads is at least as long as the descriptors, and so is what it leaves at the end. */
+        slab->base = start;
+        slab->blocks = (struct weir_block *)(void *)(start + slab_bytes(pool) - lead);
+    }
     assert(slab->count != 0);
-    weir__poison(slab->base, slab_bytes(pool) - lead);
+    weir__poison(start + taken, slab_bytes(pool) - taken);
     weir__unpoison(slab->blocks, slab->count * sizeof slab->blocks[0]);
     segment->used++;
     state_update(pool, segment);
@@ -294,7 +301,7 @@ int weir__class_refill(struct weir_pool *pool, struct weir_pool_class *home)
 {
     struct weir__class *info = weir__class_info(home);
     struct weir__slab *slab = info->slabs;
-    assert(home->free == NULL);
+    assert(*weir__class_free(home) == NULL);
 
     if (slab == NULL || slab->carved == slab->count) {
         if (info->spare != NULL) {
@@ -316,7 +323,7 @@ int weir__class_refill(struct weir_pool *pool, struct weir_pool_class *home)
     block->next = NULL;
     block->refs = 0;
     block->track = 0;
-    home->free = block;
+    *weir__class_free(home) = block;
     slab->carved++;
     weir__add(&info->carved, 1);
     /* All but this one are in use. */
@@ -381,8 +388,9 @@ static void class_sort_out(struct weir_pool_class *home)
         slab->free_last = NULL;
         slab->free_count = 0;
     }
-    struct weir_block *block = home->free;
-    home->free = NULL;
+    struct weir_block **list = weir__class_free(home);
+    struct weir_block *block = *list;
+    *list = NULL;
     while (block != NULL) {
         struct weir_block *next = block->next;
         struct weir__slab *slab = weir__block_slab(block);
@@ -403,6 +411,7 @@ static void class_put_together(struct weir_pool_class *home)
 {
     struct weir_block *first[SWEEP_BINS] = {NULL};
     struct weir_block *last[SWEEP_BINS] = {NULL};
+    struct weir_block **list = weir__class_free(home);
 
     for (struct weir__slab *slab = weir__class_info(home)->slabs; slab != NULL; slab = slab->next) {
         if (slab->free_last == NULL)
@@ -416,8 +425,8 @@ static void class_put_together(struct weir_pool_class *home)
     for (int bin = SWEEP_BINS - 1; bin >= 0; bin--) {
         if (last[bin] == NULL)
             continue;
-        last[bin]->next = home->free;
-        home->free = first[bin];
+        last[bin]->next = *list;
+        *list = first[bin];
     }
 }
 
@@ -427,7 +436,7 @@ static size_t class_sweep(struct weir_pool *pool, struct weir_pool_class *home, 
     struct weir__slab **link = &info->slabs;
     size_t emptied = 0;
 
-    if (home->free == NULL)
+    if (*weir__class_free(home) == NULL)
         return 0;
     class_sort_out(home);
     while (*link != NULL) {

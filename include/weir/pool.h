@@ -463,23 +463,31 @@ WEIR_API struct weir_pool *weir_block_pool(const struct weir_block *block);
 
 /* --- private: what the inline bodies touch --------------------------------------------------- */
 
-/* One size class. The counters have one writer, the owner. */
+/*
+ * One size class. What other threads read when they drop a block lies apart from what the owner
+ * writes all the time, and not in the line beside it, which processors like to fetch along.
+ */
 struct weir_pool_class {
-    const void *owner; /* the owner's thread; NULL: every call takes the way out of line */
-    struct weir_block *free;
+    const void *owner; /* the owner's thread; NULL: every drop takes the way out of line */
+    struct weir_pool *pool;
+    /* One writer, the owner. */
+    struct weir_block *free __attribute__((aligned(128))); /* always NULL in a careful pool */
     size_t block_bytes;
     uint64_t allocations;
     uint64_t releases;
-    struct weir_pool *pool;
-    void *reserved[2];
-} __attribute__((aligned(64))); /* a cache line; found by a shift */
+    struct weir_block *hidden; /* in a careful pool, what is free */
+    void *reserved[3];
+} __attribute__((aligned(128)));
 
 /* How a struct weir_pool begins. */
 struct weir_pool_head {
     size_t class_max_bytes;
-    const uint8_t *lookup; /* class index for each size in units of 64 bytes, less one */
     struct weir_pool_class classes[WEIR_POOL_CLASSES_MAX];
 };
+
+/* Where in a pool the table lies that has an uint16_t for each size in units of 64 bytes, less one:
+ * where in the pool the class lies. */
+#define WEIR__POOL_LOOKUP ((size_t)10240)
 
 WEIR_API int weir_pool_alloc_slow(struct weir_pool *pool, size_t size_bytes,
                                   struct weir_block **ret);
@@ -505,10 +513,37 @@ WEIR_INLINE const void *weir__pool_thread(void)
 #endif
 }
 
+/* Whether the class belongs to the calling thread. */
+WEIR_INLINE bool weir__pool_class_is_mine(const struct weir_pool_class *home)
+{
+    const void *owner = __atomic_load_n(&home->owner, __ATOMIC_RELAXED);
+#if defined(__x86_64__) && defined(__LP64__)
+    /* Compared in place: a register and an instruction less. */
+    bool same;
+    __asm__("cmpq %%fs:0, %1" : "=@cce"(same) : "r"(owner));
+    return same;
+#else
+    return owner == weir__pool_thread();
+#endif
+}
+
 /* A counter with one writer: readers on other threads see old or new, nothing between. */
 WEIR_INLINE void weir__pool_count(uint64_t *counter)
 {
+#if defined(__x86_64__) && defined(__LP64__)
+    /* What compilers do not make of the two below: one instruction. */
+    __asm__("addq $1, %0" : "+m"(*counter) : : "cc");
+#else
     __atomic_store_n(counter, __atomic_load_n(counter, __ATOMIC_RELAXED) + 1, __ATOMIC_RELAXED);
+#endif
+}
+
+/* The class of blocks of at least @size_bytes, which are 1 to class_max_bytes. */
+WEIR_INLINE struct weir_pool_class *weir__pool_class(struct weir_pool *pool, size_t size_bytes)
+{
+    uint8_t *start = (uint8_t *)pool;
+    const uint16_t *lookup = (const uint16_t *)(const void *)(start + WEIR__POOL_LOOKUP);
+    return (struct weir_pool_class *)(void *)(start + lookup[(size_bytes - 1) >> 6]);
 }
 
 WEIR_INLINE int weir_pool_alloc(struct weir_pool *pool, size_t size_bytes, struct weir_block **ret)
@@ -517,13 +552,12 @@ WEIR_INLINE int weir_pool_alloc(struct weir_pool *pool, size_t size_bytes, struc
 
     /* 0 wraps to the far side. */
     if (WEIR_LIKELY(size_bytes - 1 < head->class_max_bytes)) {
-        struct weir_pool_class *home = &head->classes[head->lookup[(size_bytes - 1) >> 6]];
+        struct weir_pool_class *home = weir__pool_class(pool, size_bytes);
         /* One plain address for all that follows, the same that a drop uses: loads that come soon
          * after a store get its value in no time only if both are addressed alike. */
         __asm__("" : "+r"(home));
         struct weir_block *block = home->free;
-        if (WEIR_LIKELY(block != NULL &&
-                        __atomic_load_n(&home->owner, __ATOMIC_RELAXED) == weir__pool_thread())) {
+        if (WEIR_LIKELY(block != NULL)) {
             home->free = block->next;
             block->size = home->block_bytes;
             __atomic_store_n(&block->refs, 1, __ATOMIC_RELAXED);
@@ -532,7 +566,12 @@ WEIR_INLINE int weir_pool_alloc(struct weir_pool *pool, size_t size_bytes, struc
             return 0;
         }
     }
-    return weir_pool_alloc_slow(pool, size_bytes, ret);
+    /* A place of its own, so that the caller's can be a register. */
+    struct weir_block *made;
+    int rc = weir_pool_alloc_slow(pool, size_bytes, &made);
+    if (WEIR_LIKELY(rc >= 0))
+        *ret = made;
+    return rc;
 }
 
 WEIR_INLINE void weir_block_drop(struct weir_block *block)
@@ -543,7 +582,7 @@ WEIR_INLINE void weir_block_drop(struct weir_block *block)
     /* Whoever sees 1 is the only holder, and nobody can add another; that needs no atomic
      * read-modify-write. Acquire: what the former holders did happens before the reuse. */
     if (WEIR_LIKELY(__atomic_load_n(&block->refs, __ATOMIC_ACQUIRE) == 1 &&
-                    __atomic_load_n(&home->owner, __ATOMIC_RELAXED) == weir__pool_thread())) {
+                    weir__pool_class_is_mine(home))) {
         __atomic_store_n(&block->refs, 0, __ATOMIC_RELAXED);
         block->next = home->free;
         home->free = block;

@@ -200,7 +200,23 @@ static int peer_arena(struct bench_round *round, struct peer *peer)
 
 /* --- pair: one size, released at once -------------------------------------------------------- */
 
+/* As every program that includes the header has it: inline. */
 static int run_pair_weir(struct bench_round *round)
+{
+    struct mem *mem = round->context;
+
+    for (uint64_t i = 0; i < round->ops; i++) {
+        struct weir_block *block;
+        int rc = weir_pool_alloc(mem->pool, PAIR_BYTES, &block);
+        if (rc < 0)
+            return rc;
+        touch(block->data, i);
+        weir_block_drop(block);
+    }
+    return 0;
+}
+
+static int run_pair_called(struct bench_round *round)
 {
     struct mem *mem = round->context;
     struct weir_calls calls = mem->calls;
@@ -234,6 +250,23 @@ static int peer_pair(struct bench_round *round, struct peer *peer)
 /* --- window: random sizes, 1024 blocks live -------------------------------------------------- */
 
 static int run_window_weir(struct bench_round *round)
+{
+    struct mem *mem = round->context;
+
+    for (uint64_t i = 0; i < round->ops; i++) {
+        const struct entry *entry = entry_of(mem, i);
+        struct weir_block **place = &mem->window[entry->slot];
+        weir_block_drop(*place);
+        *place = NULL;
+        int rc = weir_pool_alloc(mem->pool, entry->size, place);
+        if (rc < 0)
+            return rc;
+        touch((*place)->data, i);
+    }
+    return 0;
+}
+
+static int run_window_called(struct bench_round *round)
 {
     struct mem *mem = round->context;
     struct weir_calls calls = mem->calls;
@@ -891,13 +924,21 @@ static const struct bench_contender arena_contenders[] = {
 
 static const struct bench_contender pair_contenders[] = {
     {.name = "weir",
-     .note = "weir_pool_alloc, weir_block_drop; statistics are always on",
+     .note = "weir_pool_alloc, weir_block_drop, inline as in every program; statistics are on",
      .run = run_pair_weir},
+    {.name = "weir-called",
+     .note = "the same through pointers, as the others are called: no program has it so",
+     .run = run_pair_called},
     GENERAL(pair),
 };
 
 static const struct bench_contender window_contenders[] = {
-    {.name = "weir", .note = "weir_block_drop, weir_pool_alloc", .run = run_window_weir},
+    {.name = "weir",
+     .note = "weir_block_drop, weir_pool_alloc, inline as in every program",
+     .run = run_window_weir},
+    {.name = "weir-called",
+     .note = "the same through pointers, as the others are called",
+     .run = run_window_called},
     GENERAL(window),
 };
 
