@@ -13,6 +13,7 @@
 #include <weir/growth.h>
 #include <weir/pool.h>
 #include <weir/slice.h>
+#include <weir/chain.h>
 #include <weir/arena.h>
 #include <weir/shared_arena.h>
 #include <weir/batch.h>

@@ -383,15 +383,17 @@ int weir_pack_end_canonical(struct weir_packer *packer, const struct weir_limits
 {
     uint32_t depth = limits != NULL && limits->depth != 0 ? limits->depth : DEPTH_DEFAULT;
     struct weir_buf *buf = packer->buf;
-    struct rewrite r = {.buf = buf, .start = buf->message, .from = buf->message};
+    struct rewrite r = {.buf = buf};
 
     /* What weir_pack_end() refuses at once. */
     if (packer->pos == NULL || packer->opened != 0)
         return weir_pack_end(packer, ret);
+    r.start = buf->message + buf->header_bytes;
+    r.from = r.start;
     r.to = r.start;
     r.end = packer->pos;
     r.depth_max = depth < WEIR_DEPTH_MAX ? depth : WEIR_DEPTH_MAX;
-    int rc = rewrite_all(&r);
+    int rc = buf->message_fixed == 0 ? rewrite_all(&r) : -EINVAL;
     if (rc != 0) {
         packer->pos = weir__pack_fail_at(buf, rc, r.error_offset);
         return weir_pack_end(packer, ret);

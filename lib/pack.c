@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "buf_private.h"
 #include "pack_private.h"
 
 uint8_t *weir__pack_fail_at(struct weir_buf *buf, int error, size_t offset)
@@ -35,7 +36,7 @@ uint8_t *weir_pack_fail_slow(struct weir_buf *buf, uint8_t *pos, int error)
 {
     if (pos == NULL)
         return NULL;
-    return weir__pack_fail_at(buf, error, (size_t)(pos - buf->message));
+    return weir__pack_fail_at(buf, error, weir_pack_offset_of(buf, pos));
 }
 
 uint8_t *weir_pack_room_slow(struct weir_buf *buf, uint8_t *pos, size_t size_bytes)
@@ -144,6 +145,34 @@ uint8_t *weir_pack_bytes_slow(struct weir_buf *buf, uint8_t *pos, unsigned tag8,
     return packer.pos;
 }
 
+uint8_t *weir_pack_slice_slow(struct weir_buf *buf, uint8_t *pos, unsigned tag8,
+                              const struct weir_slice *slice)
+{
+    size_t size = slice->view.size;
+    uint8_t head[5];
+
+    if (pos == NULL)
+        return NULL;
+    if (size < buf->link_min_bytes)
+        return weir_pack_bytes_slow(buf, pos, tag8, slice->view);
+    if (tag8 != 0 && size > UINT32_MAX)
+        return weir_pack_fail_slow(buf, pos, -EOVERFLOW);
+    size_t offset = weir_pack_offset_of(buf, pos);
+    size_t head_size = 0;
+    if (tag8 == WEIR_TAG_STR8 && size <= 31)
+        head[head_size++] = (uint8_t)(WEIR_TAG_FIXSTR | size);
+    else if (tag8 != 0)
+        head_size = weir__store_head(head, tag8, tag8 + 1, size);
+    struct weir_packer packer = packer_at(buf, pos);
+    uint8_t *to = weir_pack_room(&packer, head_size);
+    if (to == NULL)
+        return NULL;
+    memcpy(to, head, head_size);
+    buf->pos = to + head_size;
+    int rc = weir_buf_append_slice(buf, slice);
+    return rc == 0 ? buf->pos : weir__pack_fail_at(buf, rc, offset);
+}
+
 uint8_t *weir_pack_count_slow(struct weir_buf *buf, uint8_t *pos, unsigned tag_fix, unsigned tag16,
                               size_t count)
 {
@@ -163,36 +192,67 @@ uint8_t *weir_pack_count_slow(struct weir_buf *buf, uint8_t *pos, unsigned tag_f
 
 /* --- counting what was written -------------------------------------------------------------- */
 
-/* A walk over the heads of bytes that are somebody's word to be MessagePack. */
+/* A walk over the heads of the end of a message, which are somebody's word to be MessagePack. */
 struct walk {
-    const uint8_t *start;
+    const struct weir_buf *buf;
     const uint8_t *pos;
-    const uint8_t *end;
+    const uint8_t *end; /* of the piece that pos is in */
+    size_t left;        /* bytes from pos to the end of the message */
+    size_t size;        /* of the walk */
+    uint32_t entry;     /* of the piece */
 };
 
-static struct walk walk_from(const uint8_t *start, const uint8_t *end)
+/* Walk the last @size bytes of the message that @buf was told the end of. */
+static struct walk walk_last(const struct weir_buf *buf, size_t size)
 {
-    struct walk walk = {start, start, end};
+    struct walk walk = {buf, NULL, NULL, size, size, 0};
+
+    if (size != 0) {
+        walk.pos = weir__buf_message_at(buf, size, &walk.entry);
+        walk.end =
+            buf->segments[buf->first + walk.entry].data + weir__buf_entry_bytes(buf, walk.entry);
+    }
     return walk;
+}
+
+static size_t walk_offset(const struct walk *walk)
+{
+    return walk->size - walk->left;
+}
+
+/* Pass over @size bytes, which are there. */
+static void walk_skip(struct walk *walk, size_t size)
+{
+    walk->left -= size;
+    if (walk->left == 0)
+        return;
+    while (size >= (size_t)(walk->end - walk->pos)) {
+        size -= (size_t)(walk->end - walk->pos);
+        walk->entry++;
+        walk->pos = walk->buf->segments[walk->buf->first + walk->entry].data;
+        walk->end = walk->pos + weir__buf_entry_bytes(walk->buf, walk->entry);
+    }
+    walk->pos += size;
 }
 
 /* Step over the next head and its payload, for the number of values that it announces. */
 static bool walk_step(struct walk *walk, uint64_t *ret_children)
 {
     struct weir_wire_tag tag = weir_wire_tags[walk->pos[0]];
-    size_t left = (size_t)(walk->end - walk->pos);
 
-    if (tag.kind == WEIR_WIRE_BAD || tag.head_bytes > left)
+    /* Heads are contiguous, but for those in bytes that were linked. */
+    if (tag.kind == WEIR_WIRE_BAD || tag.head_bytes > (size_t)(walk->end - walk->pos))
         return false;
     uint64_t length = weir_wire_length(walk->pos, tag);
-    left -= tag.head_bytes;
-    if (tag.kind == WEIR_WIRE_BYTES && length > left)
-        return false;
-    walk->pos += tag.head_bytes;
+    size_t size = tag.head_bytes;
+    if (tag.kind == WEIR_WIRE_BYTES) {
+        if (length > walk->left - size)
+            return false;
+        size += length;
+    }
+    walk_skip(walk, size);
     *ret_children = 0;
-    if (tag.kind == WEIR_WIRE_BYTES)
-        walk->pos += length;
-    else if (tag.kind == WEIR_WIRE_ARRAY)
+    if (tag.kind == WEIR_WIRE_ARRAY)
         *ret_children = length;
     else if (tag.kind == WEIR_WIRE_MAP)
         *ret_children = 2 * length;
@@ -202,7 +262,7 @@ static bool walk_step(struct walk *walk, uint64_t *ret_children)
 /* What a walk found. */
 struct count {
     int error;      /* 0; -EBADMSG malformed, or lacking values, or having too many */
-    size_t offset;  /* of what is wrong, from where the walk began */
+    size_t offset;  /* of what is wrong, in the message */
     uint64_t count; /* of values that are in no other; the last one may be incomplete */
 };
 
@@ -213,15 +273,15 @@ struct count {
  */
 static size_t innermost_incomplete(struct walk walk, uint64_t expected, uint64_t missing)
 {
-    size_t offset = (size_t)(walk.end - walk.start);
+    size_t offset = walk.size;
     uint64_t left = expected;
     uint64_t children;
 
-    while (walk.pos != walk.end) {
+    while (walk.left != 0) {
         if (left == 0)
             left = 1;
         if (left <= missing)
-            offset = (size_t)(walk.pos - walk.start);
+            offset = walk_offset(&walk);
         if (!walk_step(&walk, &children))
             break;
         left += children - 1;
@@ -229,17 +289,18 @@ static size_t innermost_incomplete(struct walk walk, uint64_t expected, uint64_t
     return offset;
 }
 
-/* Count the values from @start to @end. There must be @expected; UINT64_MAX: any number. */
-static struct count count_values(const uint8_t *start, const uint8_t *end, uint64_t expected)
+/* Count the values from @from on. There must be @expected; UINT64_MAX: any number. */
+static struct count count_values(const struct weir_buf *buf, size_t from, uint64_t expected)
 {
-    struct walk walk = walk_from(start, end);
+    size_t size = weir_pack_offset_of(buf, buf->pos) - from;
+    struct walk walk = walk_last(buf, size);
     struct count found = {0, 0, 0};
     bool any = expected == UINT64_MAX;
     uint64_t left = any ? 0 : expected;
     uint64_t children;
 
-    while (walk.pos != end) {
-        found.offset = (size_t)(walk.pos - start);
+    while (walk.left != 0) {
+        found.offset = from + walk_offset(&walk);
         if (left == 0) {
             if (!any)
                 break;
@@ -250,11 +311,11 @@ static struct count count_values(const uint8_t *start, const uint8_t *end, uint6
             break;
         left += children - 1;
     }
-    if (walk.pos != end) {
+    if (walk.left != 0) {
         found.error = -EBADMSG;
     } else if (left != 0) {
         found.error = -EBADMSG;
-        found.offset = innermost_incomplete(walk_from(start, end), any ? 0 : expected, left);
+        found.offset = from + innermost_incomplete(walk_last(buf, size), any ? 0 : expected, left);
     }
     return found;
 }
@@ -266,13 +327,15 @@ static bool may_end(const struct weir_packer *packer, uint64_t count)
 
     if (packer->pos == NULL)
         return false;
+    assert(buf->message != NULL);
     if (packer->opened != 0) {
         weir__pack_fail_at(buf, -EINVAL, packer->opened - 1);
         return false;
     }
-    if (count == UINT64_MAX && (packer->uncounted || packer->pos == buf->message))
+    buf->pos = packer->pos;
+    if (count == UINT64_MAX && (packer->uncounted || (int64_t)packer->values > 0))
         return true;
-    struct count found = count_values(buf->message, packer->pos, count);
+    struct count found = count_values(buf, 0, count);
     if (found.error == 0)
         return true;
     weir__pack_fail_at(buf, found.error, found.offset);
@@ -287,10 +350,24 @@ int weir_pack_end_slow(const struct weir_packer *packer, uint64_t count, struct 
         weir_pack_cancel_slow(buf);
         return buf->message_error;
     }
-    assert(buf->message != NULL);
-    buf->pos = packer->pos;
     weir_buf_end(buf, ret);
     return 0;
+}
+
+int weir_pack_end_chain_slow(const struct weir_packer *packer, struct weir_chain *ret)
+{
+    struct weir_buf *buf = packer->buf;
+
+    if (!may_end(packer, UINT64_MAX)) {
+        weir_pack_cancel_slow(buf);
+        return buf->message_error;
+    }
+    int rc = weir_buf_end_chain(buf, ret);
+    if (rc != 0) {
+        weir__pack_fail_at(buf, rc, weir_pack_offset_of(buf, buf->pos));
+        weir_pack_cancel_slow(buf);
+    }
+    return rc;
 }
 
 /* Bytes of the head that starts with @tag, and the most that its count can be. */
@@ -307,19 +384,19 @@ uint8_t *weir_pack_close_slow(const struct weir_packer *packer, const struct wei
 {
     struct weir_buf *buf = packer->buf;
     uint64_t count = packer->values;
+    uint32_t entry;
     uint64_t max;
 
     if (packer->pos == NULL)
         return NULL;
     if (scope->tag == 0 || packer->opened != scope->offset + 1)
         return weir__pack_fail_at(buf, -EINVAL, scope->offset);
-    uint8_t *head = buf->message + scope->offset;
-    uint8_t *values = head + scope_head(scope->tag, &max);
+    size_t head_size = scope_head(scope->tag, &max);
+    buf->pos = packer->pos;
     if (packer->uncounted || (int64_t)count <= 0) {
-        struct count found = count_values(values, packer->pos, UINT64_MAX);
+        struct count found = count_values(buf, scope->offset + head_size, UINT64_MAX);
         if (found.error != 0)
-            return weir__pack_fail_at(buf, found.error,
-                                      (size_t)(values - buf->message) + found.offset);
+            return weir__pack_fail_at(buf, found.error, found.offset);
         count = found.count;
     }
     if (scope->tag == WEIR_TAG_FIXMAP || scope->tag >= WEIR_TAG_MAP16) {
@@ -329,6 +406,8 @@ uint8_t *weir_pack_close_slow(const struct weir_packer *packer, const struct wei
     }
     if (count > max)
         return weir__pack_fail_at(buf, -EOVERFLOW, scope->offset);
+    size_t behind = weir_pack_offset_of(buf, packer->pos) - scope->offset;
+    uint8_t *head = weir__buf_message_at(buf, behind, &entry);
     if (max == 15)
         head[0] = (uint8_t)(scope->tag | count);
     else if (max == UINT16_MAX)

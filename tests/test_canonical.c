@@ -224,6 +224,40 @@ static void an_error_before_the_end_is_the_one_that_is_returned(void **state)
     end(&f);
 }
 
+static void a_message_that_bytes_were_linked_into_is_refused(void **state)
+{
+    struct weir_view message;
+    struct weir_slice slice;
+    struct fixture f;
+
+    (void)state;
+    begin(&f, &(struct weir_buf_options){.link_min_bytes = 8, .headroom_bytes = 2});
+    slice = weir_slice_adopt(VIEW("12345678"), NULL);
+    assert_int_equal(weir_pack_begin(&f.packer, &f.buf, 0), 0);
+    weir_pack_nil(&f.packer);
+    weir_pack_bin_slice(&f.packer, &slice);
+    assert_int_equal(weir_pack_end_canonical(&f.packer, NULL, &message), -EINVAL);
+    assert_int_equal(weir_buf_size(&f.buf), 0);
+    end(&f);
+}
+
+static void a_header_before_the_message_stays_as_it_is(void **state)
+{
+    struct weir_view message;
+    struct fixture f;
+    uint8_t *at;
+
+    (void)state;
+    begin(&f, &(struct weir_buf_options){.headroom_bytes = 2});
+    assert_int_equal(weir_pack_begin(&f.packer, &f.buf, 0), 0);
+    weir_pack_raw(&f.packer, VIEW("\xc0\x82\x02\xcc\x05\x01\xc0"));
+    assert_int_equal(weir_buf_prepend(&f.buf, 2, &at), 0);
+    memcpy(at, "\x82\xc1", 2);
+    assert_int_equal(weir_pack_end_canonical(&f.packer, NULL, &message), 0);
+    assert_bytes(message, VIEW("\x82\xc1\xc0\x82\x01\xc0\x02\x05"));
+    end(&f);
+}
+
 /* --- against a model ------------------------------------------------------------------------- */
 
 struct encoded {
@@ -437,6 +471,8 @@ int main(void)
         cmocka_unit_test(every_form_becomes_its_canonical_one),
         cmocka_unit_test(what_is_wrong_is_refused_where_it_was_packed),
         cmocka_unit_test(an_error_before_the_end_is_the_one_that_is_returned),
+        cmocka_unit_test(a_message_that_bytes_were_linked_into_is_refused),
+        cmocka_unit_test(a_header_before_the_message_stays_as_it_is),
         cmocka_unit_test(random_documents_become_what_the_model_says),
         cmocka_unit_test(random_maps_become_what_the_model_says),
         cmocka_unit_test(every_document_cut_anywhere_is_refused_or_whole),

@@ -915,6 +915,278 @@ static void open_containers_move_with_their_message(void **state)
     }
 }
 
+/* --- bytes by reference ---------------------------------------------------------------------- */
+
+/* The bytes of @chain, gathered; to be freed. */
+static uint8_t *gather(const struct weir_chain *chain)
+{
+    uint8_t *bytes = malloc(chain->size_bytes + 1);
+    size_t at = 0;
+
+    assert_non_null(bytes);
+    for (uint32_t i = 0; i < chain->count; i++) {
+        memcpy(bytes + at, chain->slices[i].view.data, chain->slices[i].view.size);
+        at += chain->slices[i].view.size;
+    }
+    return bytes;
+}
+
+static void large_bytes_are_linked_into_the_message_where_they_lie(void **state)
+{
+    struct weir_pack_scope scope;
+    struct weir_view message = {NULL, 77};
+    struct weir_slice large, small;
+    struct weir_block *blocks[4];
+    struct iovec iov[4];
+    struct fixture f;
+
+    (void)state;
+    begin(&f, NULL);
+    large = test_slice(f.pool, 1024, 1);
+    small = test_slice(f.pool, 1023, 2);
+    assert_int_equal(weir_buf_append(&f.buf, VIEW("xyz")), 0);
+    uint64_t copied = weir_buf_bytes_copied(&f.buf);
+    assert_int_equal(weir_pack_begin(&f.packer, &f.buf, 0), 0);
+    weir_pack_open_map(&f.packer, &scope, 15);
+    weir_pack_key(&f.packer, "large");
+    weir_pack_bin_slice(&f.packer, &large);
+    assert_int_equal(weir_pack_offset(&f.packer), 1 + 6 + 3 + 1024);
+    weir_pack_key(&f.packer, "small");
+    weir_pack_str_slice(&f.packer, &small);
+    weir_pack_close(&f.packer, &scope);
+    assert_int_equal(weir_pack_end(&f.packer, &message), 0);
+    assert_null(message.data);
+    assert_int_equal(message.size, 0);
+    assert_int_equal(weir_buf_bytes_copied(&f.buf), copied);
+    assert_null(weir__buf_check(&f.buf));
+    const uint8_t *data = large.view.data;
+    const struct weir_block *block = large.block;
+    weir_slice_drop(&large);
+    weir_slice_drop(&small);
+    assert_int_equal(weir_buf_iovecs(&f.buf, 0, iov, blocks, 4), 3);
+    assert_int_equal(iov[0].iov_len, 3 + 10);
+    assert_memory_equal(iov[0].iov_base, "xyz\x82\xa5large\xc5\x04\x00", 13);
+    assert_ptr_equal(iov[1].iov_base, data);
+    assert_int_equal(iov[1].iov_len, 1024);
+    assert_ptr_equal(blocks[1], block);
+    assert_true(test_is_filled(iov[1].iov_base, 1024, 1));
+    assert_int_equal(iov[2].iov_len, 6 + 3 + 1023);
+    assert_memory_equal(iov[2].iov_base, "\xa5small\xda\x03\xff", 9);
+    assert_true(test_is_filled((const uint8_t *)iov[2].iov_base + 9, 1023, 2));
+    end(&f);
+}
+
+static void a_linked_message_is_ended_as_a_chain_of_its_pieces(void **state)
+{
+    struct weir_slice raw, body;
+    struct weir_chain chain;
+    struct fixture f;
+
+    (void)state;
+    begin(&f, &(struct weir_buf_options){.link_min_bytes = 4});
+    weir_chain_init(&chain, f.pool);
+    body = test_slice(f.pool, 20, 3);
+    raw = weir_slice_adopt(VIEW("\x93\x01\x02\x03"), NULL);
+    assert_int_equal(weir_buf_append(&f.buf, VIEW("xyz")), 0);
+    assert_int_equal(weir_pack_begin(&f.packer, &f.buf, 0), 0);
+    weir_pack_array(&f.packer, 2);
+    weir_pack_raw_slice(&f.packer, &raw);
+    weir_pack_str_slice(&f.packer, &body);
+    assert_int_equal(weir_pack_end_chain(&f.packer, &chain), 0);
+    assert_int_equal(chain.count, 4);
+    assert_int_equal(chain.size_bytes, 1 + 4 + 1 + 20);
+    assert_ptr_equal(chain.slices[1].view.data, raw.view.data);
+    assert_ptr_equal(chain.slices[3].view.data, body.view.data);
+    uint8_t *bytes = gather(&chain);
+    assert_memory_equal(bytes, "\x92\x93\x01\x02\x03\xb4", 6);
+    assert_true(test_is_filled(bytes + 6, 20, 3));
+    free(bytes);
+    /* one that is whole is one slice, and an incomplete one none */
+    assert_int_equal(weir_pack_begin(&f.packer, &f.buf, 0), 0);
+    weir_pack_nil(&f.packer);
+    assert_int_equal(weir_pack_end_chain(&f.packer, &chain), 0);
+    assert_int_equal(chain.size_bytes, 27);
+    size_t size = weir_buf_size(&f.buf);
+    assert_int_equal(weir_pack_begin(&f.packer, &f.buf, 0), 0);
+    weir_pack_array(&f.packer, 2);
+    weir_pack_bin_slice(&f.packer, &body);
+    assert_int_equal(weir_pack_end_chain(&f.packer, &chain), -EBADMSG);
+    assert_int_equal(weir_pack_offset(&f.packer), 0);
+    assert_int_equal(chain.size_bytes, 27);
+    assert_int_equal(weir_buf_size(&f.buf), size);
+    weir_chain_fini(&chain);
+    weir_slice_drop(&body);
+    end(&f);
+}
+
+/* Some values, as @random says: with @slice each by reference, else copied. Bytes of @slice. */
+static void pack_randomly(struct weir_packer *p, struct test_random *random,
+                          const struct weir_slice *slice, bool by_reference)
+{
+    struct weir_pack_scope scopes[5];
+    unsigned depth = 0;
+    unsigned steps = 1 + (unsigned)test_random_below(random, 60);
+
+    for (unsigned i = 0; i < steps; i++) {
+        struct weir_slice part;
+        size_t size = test_random_size(random, slice->view.size);
+        switch (test_random_below(random, 8)) {
+        case 0:
+            if (depth < 5)
+                weir_pack_open_array(p, &scopes[depth++], 0);
+            break;
+        case 1:
+            if (depth > 0)
+                weir_pack_close(p, &scopes[--depth]);
+            break;
+        case 2:
+        case 3:
+            assert_int_equal(weir_slice_sub(slice, 0, size, &part), 0);
+            if (by_reference)
+                weir_pack_bin_slice(p, &part);
+            else
+                weir_pack_bin(p, part.view);
+            weir_slice_drop(&part);
+            break;
+        case 4:
+            assert_int_equal(weir_slice_sub(slice, 0, size, &part), 0);
+            if (by_reference)
+                weir_pack_str_slice(p, &part);
+            else
+                weir_pack_str(p, part.view);
+            weir_slice_drop(&part);
+            break;
+        default:
+            weir_pack_uint(p, test_random(random));
+            break;
+        }
+    }
+    while (depth > 0)
+        weir_pack_close(p, &scopes[--depth]);
+}
+
+static void random_messages_have_the_same_bytes_linked_or_copied(void **state)
+{
+    struct test_random random;
+    struct fixture f;
+
+    (void)state;
+    test_random_init(&random);
+    begin(&f, &(struct weir_buf_options){.initial_bytes = 64, .link_min_bytes = 30});
+    struct weir_slice slice = test_slice(f.pool, 3000, 5);
+    for (int i = 0; i < 2000; i++) {
+        struct weir_view copied;
+        struct weir_chain chain;
+        uint64_t seed = test_random(&random);
+        struct test_random same;
+        test_random_seed(&same, seed);
+        assert_int_equal(weir_pack_begin(&f.packer, &f.buf, 0), 0);
+        pack_randomly(&f.packer, &same, &slice, false);
+        assert_int_equal(weir_pack_end(&f.packer, &copied), 0);
+        weir_chain_init(&chain, f.pool);
+        test_random_seed(&same, seed);
+        assert_int_equal(weir_pack_begin(&f.packer, &f.buf, 0), 0);
+        pack_randomly(&f.packer, &same, &slice, true);
+        assert_int_equal(weir_pack_offset(&f.packer), copied.size);
+        if (i % 3 == 0) {
+            weir_pack_cancel(&f.packer);
+            assert_int_equal(weir_buf_size(&f.buf), copied.size);
+        } else {
+            assert_int_equal(weir_pack_end_chain(&f.packer, &chain), 0);
+            assert_int_equal(chain.size_bytes, copied.size);
+            uint8_t *bytes = gather(&chain);
+            assert_memory_equal(bytes, copied.data, copied.size);
+            free(bytes);
+        }
+        assert_null(weir__buf_check(&f.buf));
+        weir_chain_fini(&chain);
+        if (i % 7 == 0)
+            weir_buf_reset(&f.buf);
+        else
+            weir_buf_consume(&f.buf, weir_buf_size(&f.buf));
+    }
+    weir_slice_drop(&slice);
+    end(&f);
+}
+
+/* The walk that looks for what is missing goes on behind what was linked. */
+static void what_a_linked_message_lacks_is_found(void **state)
+{
+    struct weir_pack_scope scope;
+    struct fixture f;
+
+    (void)state;
+    begin(&f, &(struct weir_buf_options){.initial_bytes = 64, .link_min_bytes = 1});
+    struct weir_slice body = test_slice(f.pool, 100, 3);
+    for (int round = 0; round < 5; round++) {
+        static const int wanted[] = {0, -EBADMSG, -EBADMSG, -EBADMSG, -EBADMSG};
+        static const size_t offsets[] = {0, 0, 103, 104, 103};
+        assert_int_equal(weir_pack_begin(&f.packer, &f.buf, 0), 0);
+        weir_pack_array(&f.packer, round == 1 ? 3 : 2);
+        weir_pack_bin_slice(&f.packer, &body);
+        weir_pack_array(&f.packer, round == 2 ? 3 : 2);
+        weir_pack_open_array(&f.packer, &scope, 0);
+        if (round == 3) {
+            struct weir_slice bad = weir_slice_adopt(VIEW("\xa9x"), NULL);
+            weir_pack_raw_slice(&f.packer, &bad);
+        }
+        weir_pack_bin_slice(&f.packer, &body);
+        weir_pack_bin_slice(&f.packer, &body);
+        weir_pack_close(&f.packer, &scope);
+        if (round != 4)
+            weir_pack_nil(&f.packer);
+        int rc = weir_pack_end_values(&f.packer, 1, NULL);
+        assert_int_equal(rc, wanted[round]);
+        if (rc != 0 && round != 3)
+            assert_int_equal(weir_pack_offset(&f.packer), offsets[round]);
+        if (round == 0)
+            weir_buf_consume(&f.buf, weir_buf_size(&f.buf));
+        assert_int_equal(weir_buf_size(&f.buf), 0);
+        assert_null(weir__buf_check(&f.buf));
+    }
+    weir_slice_drop(&body);
+    end(&f);
+}
+
+static void a_header_before_the_message_is_not_of_its_values(void **state)
+{
+    struct weir_pack_scope scope;
+    struct weir_view frame;
+    struct fixture f;
+    uint8_t *at;
+
+    (void)state;
+    begin(&f, &(struct weir_buf_options){.headroom_bytes = 4, .link_min_bytes = 64});
+    assert_int_equal(weir_pack_begin(&f.packer, &f.buf, 0), 0);
+    weir_pack_open_array(&f.packer, &scope, 15);
+    weir_pack_nil(&f.packer);
+    assert_int_equal(weir_buf_prepend(&f.buf, 4, &at), 0);
+    memcpy(at, "\x9f\xc1\xc1\xc1", 4);
+    assert_int_equal(weir_pack_offset(&f.packer), 2);
+    weir_pack_raw(&f.packer, VIEW("\x01\x02"));
+    weir_pack_close(&f.packer, &scope);
+    assert_int_equal(weir_pack_end_values(&f.packer, 1, &frame), 0);
+    assert_bytes(frame, VIEW("\x9f\xc1\xc1\xc1\x93\xc0\x01\x02"));
+    assert_int_equal(weir_pack_begin(&f.packer, &f.buf, 0), 0);
+    assert_int_equal(weir_buf_prepend(&f.buf, 4, &at), 0);
+    memcpy(at, "\x01\x02\x03\x04", 4);
+    weir_pack_nil(&f.packer);
+    weir_pack_array(&f.packer, 2);
+    weir_pack_nil(&f.packer);
+    assert_int_equal(weir_pack_end(&f.packer, &frame), 0); /* see weir_pack_end_values() */
+    assert_bytes(frame, VIEW("\x01\x02\x03\x04\xc0\x92\xc0"));
+    assert_int_equal(weir_pack_begin(&f.packer, &f.buf, 0), 0);
+    assert_int_equal(weir_buf_prepend(&f.buf, 4, &at), 0);
+    memcpy(at, "\x01\x02\x03\x04", 4);
+    weir_pack_array(&f.packer, 2);
+    weir_pack_map(&f.packer, 1);
+    weir_pack_nil(&f.packer);
+    assert_int_equal(weir_pack_end(&f.packer, &frame), -EBADMSG);
+    assert_int_equal(weir_pack_offset(&f.packer), 1);
+    assert_int_equal(weir_buf_size(&f.buf), 8 + 7);
+    end(&f);
+}
+
 /* --- errors ---------------------------------------------------------------------------------- */
 
 static void sizes_above_32_bits_are_refused_unseen(void **state)
@@ -926,7 +1198,8 @@ static void sizes_above_32_bits_are_refused_unseen(void **state)
 
     (void)state;
     begin(&f, NULL);
-    for (int form = 0; form < 7; form++) {
+    for (int form = 0; form < 9; form++) {
+        struct weir_slice slice = weir_slice_adopt(huge, NULL);
         assert_int_equal(weir_pack_begin(&f.packer, &f.buf, 0), 0);
         weir_pack_uint(&f.packer, 1000);
         switch (form) {
@@ -947,6 +1220,12 @@ static void sizes_above_32_bits_are_refused_unseen(void **state)
             break;
         case 5:
             weir_pack_bin(&f.packer, weir_view_of(&byte, all));
+            break;
+        case 6:
+            weir_pack_str_slice(&f.packer, &slice);
+            break;
+        case 7:
+            weir_pack_bin_slice(&f.packer, &slice);
             break;
         default:
             weir_pack_raw(&f.packer, weir_view_of(&byte, all));
@@ -1110,9 +1389,13 @@ static int pack_much(struct weir_buf *buf)
     for (int message = 0; message < 2; message++) {
         weir_pack_begin(&packer, buf, 0);
         for (int i = 0; i < 100; i++) {
+            struct weir_slice slice = weir_slice_adopt(weir_view_of(bytes, (size_t)i * 500), NULL);
             weir_pack_array(&packer, 2);
             weir_pack_text(&packer, "0123456789");
-            weir_pack_bin(&packer, weir_view_of(bytes, (size_t)i * 500));
+            if (i < 50)
+                weir_pack_bin(&packer, slice.view);
+            else
+                weir_pack_bin_slice(&packer, &slice);
         }
         size_t before = weir_buf_size(buf);
         int rc = weir_pack_end(&packer, NULL);
@@ -1175,6 +1458,11 @@ int main(void)
         cmocka_unit_test(raw_values_in_an_open_container_are_counted),
         cmocka_unit_test(what_containers_lack_is_an_error_where_they_begin),
         cmocka_unit_test(open_containers_move_with_their_message),
+        cmocka_unit_test(large_bytes_are_linked_into_the_message_where_they_lie),
+        cmocka_unit_test(a_linked_message_is_ended_as_a_chain_of_its_pieces),
+        cmocka_unit_test(random_messages_have_the_same_bytes_linked_or_copied),
+        cmocka_unit_test(what_a_linked_message_lacks_is_found),
+        cmocka_unit_test(a_header_before_the_message_is_not_of_its_values),
         cmocka_unit_test(sizes_above_32_bits_are_refused_unseen),
         cmocka_unit_test(a_timestamp_with_too_many_nanoseconds_is_refused),
         cmocka_unit_test(a_begin_that_failed_is_remembered_until_the_end),

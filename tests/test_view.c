@@ -204,6 +204,43 @@ static void a_block_that_vanishes_for_one_seed_does_not_for_another(void **state
     }
 }
 
+static void a_hash_of_pieces_is_that_of_the_whole(void **state)
+{
+    uint8_t bytes[200];
+    struct test_random random;
+
+    (void)state;
+    test_random_init(&random);
+    test_fill(bytes, sizeof bytes, 11);
+    /* Every cut in two of every size, and then cuts at random. */
+    for (size_t size = 0; size <= 70; size++) {
+        uint64_t wanted = weir_view_hash(weir_view_of(bytes, size), size);
+        for (size_t cut = 0; cut <= size; cut++) {
+            struct weir_view_hasher hash;
+            weir_view_hash_begin(&hash, size);
+            weir_view_hash_add(&hash, weir_view_of(bytes, cut));
+            weir_view_hash_add(&hash, weir_view_of(NULL, 0));
+            weir_view_hash_add(&hash, weir_view_of(bytes + cut, size - cut));
+            assert_true(weir_view_hash_end(&hash) == wanted);
+        }
+    }
+    for (int round = 0; round < 2000; round++) {
+        uint64_t seed = test_random(&random);
+        size_t size = (size_t)test_random_below(&random, sizeof bytes + 1), done = 0;
+        struct weir_view_hasher hash;
+        weir_view_hash_begin(&hash, seed);
+        while (done < size) {
+            size_t piece = (size_t)test_random_below(&random, size - done + 1);
+            weir_view_hash_add(&hash, weir_view_of(bytes + done, piece));
+            done += piece;
+            /* Asking on the way changes nothing. */
+            assert_true(weir_view_hash_end(&hash) ==
+                        weir_view_hash(weir_view_of(bytes, done), seed));
+        }
+        assert_true(weir_view_hash_end(&hash) == weir_view_hash(weir_view_of(bytes, size), seed));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -214,6 +251,7 @@ int main(void)
         cmocka_unit_test(bytes_of_zero_count),
         cmocka_unit_test(a_hash_depends_on_the_bytes_alone),
         cmocka_unit_test(every_bit_of_the_bytes_and_the_seed_reaches_the_hash),
+        cmocka_unit_test(a_hash_of_pieces_is_that_of_the_whole),
         cmocka_unit_test(zeros_of_different_length_hash_differently),
         cmocka_unit_test(hashes_fill_a_table_evenly),
         cmocka_unit_test(a_block_that_vanishes_for_one_seed_does_not_for_another),

@@ -12,13 +12,13 @@
  *
  * Bytes that came from elsewhere are brought into this form by packing them with weir_pack_raw().
  *
- * The form     Integers, lengths and counts are in their shortest form, integers from 0 up unsigned,
- *              an ext of 1, 2, 4, 8 or 16 bytes fixext. The pairs of a map are sorted by the bytes
- *              of their encoded keys, as memcmp(3) orders them, and no two keys are equal. Nothing
- *              else is changed: floats keep their width and their bits, NaN included; the bytes of
- *              a str, bin or ext are the caller's, and so is which form a timestamp has (that of
- *              weir_pack_timestamp() is the shortest). Equality of keys is that of their encoded
- *              bytes: 1 and 1.0 are different keys.
+ * The form     Integers, lengths and counts are in their shortest form, integers from 0 up are
+ *              unsigned, an ext of 1, 2, 4, 8 or 16 bytes is a fixext. The pairs of a map are
+ *              sorted by the bytes of their encoded keys, as memcmp(3) orders them, and no two
+ *              keys are equal. Nothing else is changed: floats keep their width and their bits,
+ *              NaN included; the bytes of a str, bin or ext are the caller's, and so is which form
+ *              a timestamp has (weir_pack_timestamp() takes the shortest). Keys are equal if their
+ *              encoded bytes are: 1 and 1.0 are not.
  * Errors       are the packer's: see pack.h.
  * Threads      as the packer.
  */

@@ -43,6 +43,8 @@
 
 #include <weir/base.h>
 #include <weir/buf.h>
+#include <weir/chain.h>
+#include <weir/slice.h>
 #include <weir/view.h>
 #include <weir/wire.h>
 
@@ -61,7 +63,7 @@ struct weir_packer {
 
 /** The caller's storage for an open container, see weir_pack_open_array(). Fields are private. */
 struct weir_pack_scope {
-    size_t offset; /* of its head, from the start of the message */
+    size_t offset; /* of its head, see weir_pack_offset() */
     size_t outer;  /* the packer's, of the container around it */
     uint64_t outer_values;
     bool outer_uncounted;
@@ -85,13 +87,26 @@ WEIR_INLINE int weir_pack_begin(struct weir_packer *packer, struct weir_buf *buf
 /**
  * End the message: its bytes are the buffer's now; after an error, forget it.
  *
- * @ret         NULL, or receives the bytes, on success only; valid as weir_buf_end() says
+ * @ret         NULL, or receives the bytes, on success only; valid as weir_buf_end() says. A
+ *              message that bytes were linked into is no single view: data is NULL and size 0. It
+ *              is in the buffer nevertheless, to be exported or sent with all else in it; to get
+ *              it alone end it with weir_pack_end_chain().
  * Returns      0 or the first error; -EBADMSG the message has fewer values than its arrays and maps
  *              announced, the offset is that of the innermost one that lacks some (a message with
  *              weir_pack_raw() in it is not looked at; see weir_pack_end_values(), too); -EINVAL a
  *              container is still open, the offset is the innermost one's.
  */
 WEIR_INLINE int weir_pack_end(struct weir_packer *packer, struct weir_view *ret);
+
+/**
+ * End the message and append it to a chain, in as many slices as it has pieces: one, unless bytes
+ * were linked into it.
+ *
+ * @ret         an initialised chain; it holds what it gets, which stays in the buffer nevertheless
+ * Returns      as weir_pack_end(), or an error of the chain: -ENOMEM, -ENOBUFS, -EOVERFLOW. On an
+ *              error the message is forgotten.
+ */
+WEIR_INLINE int weir_pack_end_chain(struct weir_packer *packer, struct weir_chain *ret);
 
 /**
  * End a message that is exactly @count values, which is verified.
@@ -120,7 +135,10 @@ WEIR_INLINE void weir_pack_cancel(struct weir_packer *packer);
 /** The first error, 0 if there was none. */
 WEIR_INLINE int weir_pack_error(const struct weir_packer *packer);
 
-/** Bytes written since weir_pack_begin(); after an error, where it happened. */
+/**
+ * Bytes written since weir_pack_begin(); after an error, where it happened. What weir_buf_prepend()
+ * put before them does not count.
+ */
 WEIR_INLINE size_t weir_pack_offset(const struct weir_packer *packer);
 
 /** Write nil. */
@@ -171,6 +189,17 @@ WEIR_ALWAYS_INLINE void weir_pack_key(struct weir_packer *packer, const char *li
 
 /** Write a bin. */
 WEIR_INLINE void weir_pack_bin(struct weir_packer *packer, struct weir_view bytes);
+
+/**
+ * Write a str or bin whose bytes are somebody's already: by reference, without a copy.
+ *
+ * @slice       stays the caller's; the message holds a reference of its own. Fewer bytes than the
+ *              buffer's link_min_bytes are copied, see weir_buf_append_slice(). From there up they
+ *              are linked, and the message is in pieces: see weir_pack_end().
+ * Cost         of linked bytes: independent of their number.
+ */
+WEIR_INLINE void weir_pack_str_slice(struct weir_packer *packer, const struct weir_slice *slice);
+WEIR_INLINE void weir_pack_bin_slice(struct weir_packer *packer, const struct weir_slice *slice);
 
 /** Write the head of an array; @count values must follow. */
 WEIR_INLINE void weir_pack_array(struct weir_packer *packer, size_t count);
@@ -225,6 +254,9 @@ WEIR_INLINE void weir_pack_timestamp(struct weir_packer *packer, int64_t seconds
  */
 WEIR_INLINE void weir_pack_raw(struct weir_packer *packer, struct weir_view values);
 
+/** The same by reference, see weir_pack_bin_slice(). */
+WEIR_INLINE void weir_pack_raw_slice(struct weir_packer *packer, const struct weir_slice *values);
+
 /* --- inline bodies ------------------------------------------------------------------------- */
 
 /*
@@ -240,6 +272,9 @@ WEIR_API uint8_t *weir_pack_begin_slow(struct weir_buf *buf, size_t hint_bytes);
 /** Private: end with an error, or with something to look at; @count UINT64_MAX: any. */
 WEIR_API int weir_pack_end_slow(const struct weir_packer *packer, uint64_t count,
                                 struct weir_view *ret);
+
+/** Private: weir_pack_end_chain(). */
+WEIR_API int weir_pack_end_chain_slow(const struct weir_packer *packer, struct weir_chain *ret);
 
 /** Private: weir_pack_close(). */
 WEIR_API uint8_t *weir_pack_close_slow(const struct weir_packer *packer,
@@ -257,6 +292,10 @@ WEIR_API uint8_t *weir_pack_fail_slow(struct weir_buf *buf, uint8_t *pos, int er
 /** Private: the head of a str or bin in its shortest form, and its bytes. */
 WEIR_API uint8_t *weir_pack_bytes_slow(struct weir_buf *buf, uint8_t *pos, unsigned tag8,
                                        struct weir_view bytes);
+
+/** Private: a str or bin by reference; @tag8 0: only its bytes. */
+WEIR_API uint8_t *weir_pack_slice_slow(struct weir_buf *buf, uint8_t *pos, unsigned tag8,
+                                       const struct weir_slice *slice);
 
 /** Private: an array or map head that is large, or near the end of the room. */
 WEIR_API uint8_t *weir_pack_count_slow(struct weir_buf *buf, uint8_t *pos, unsigned tag_fix,
@@ -290,7 +329,8 @@ WEIR_INLINE int weir_pack_begin(struct weir_packer *packer, struct weir_buf *buf
     packer->values = 0;
     packer->opened = 0;
     packer->uncounted = false;
-    if (WEIR_UNLIKELY(buf->pos == NULL || hint_bytes > weir_buf_room_bytes(buf))) {
+    if (WEIR_UNLIKELY(buf->slow_messages || buf->pos == NULL ||
+                      hint_bytes > weir_buf_room_bytes(buf))) {
         weir_pack_go_on(packer, weir_pack_begin_slow(buf, hint_bytes));
         return weir_pack_error(packer);
     }
@@ -319,7 +359,7 @@ WEIR_INLINE int weir_pack_end(struct weir_packer *packer, struct weir_view *ret)
     uint8_t *pos = packer->pos;
 
     if (WEIR_UNLIKELY(pos == NULL || (int64_t)packer->values <= 0 || packer->uncounted ||
-                      packer->opened != 0))
+                      packer->opened != 0 || buf->slow_messages))
         return weir_pack_end_copy(packer, UINT64_MAX, ret);
     assert(buf->message != NULL && buf->end == packer->end);
     packer->end = pos;
@@ -334,6 +374,16 @@ WEIR_INLINE int weir_pack_end_values(struct weir_packer *packer, uint64_t count,
                                      struct weir_view *ret)
 {
     return weir_pack_end_copy(packer, count, ret);
+}
+
+WEIR_INLINE int weir_pack_end_chain(struct weir_packer *packer, struct weir_chain *ret)
+{
+    struct weir_packer copy = *packer;
+    int rc = weir_pack_end_chain_slow(&copy, ret);
+    if (rc != 0)
+        packer->pos = NULL;
+    packer->end = packer->pos;
+    return rc;
 }
 
 WEIR_INLINE int weir_pack_end_part(struct weir_packer *packer, struct weir_view *ret)
@@ -372,11 +422,17 @@ WEIR_INLINE int weir_pack_error(const struct weir_packer *packer)
     return packer->pos != NULL ? 0 : packer->buf->message_error;
 }
 
+/** Private: the offset of @pos in the message, less what was put before its first byte. */
+WEIR_INLINE size_t weir_pack_offset_of(const struct weir_buf *buf, const uint8_t *pos)
+{
+    return buf->message_fixed + (size_t)(pos - buf->message) - buf->header_bytes;
+}
+
 WEIR_INLINE size_t weir_pack_offset(const struct weir_packer *packer)
 {
     if (packer->pos == NULL)
         return packer->buf->message_error_offset;
-    return (size_t)(packer->pos - packer->buf->message);
+    return weir_pack_offset_of(packer->buf, packer->pos);
 }
 
 WEIR_INLINE void weir_pack_byte(struct weir_packer *packer, unsigned byte)
@@ -620,6 +676,28 @@ WEIR_INLINE void weir_pack_bin(struct weir_packer *packer, struct weir_view byte
 {
     packer->values++;
     weir_pack_go_on(packer, weir_pack_bytes_slow(packer->buf, packer->pos, WEIR_TAG_BIN8, bytes));
+}
+
+WEIR_INLINE void weir_pack_str_slice(struct weir_packer *packer, const struct weir_slice *slice)
+{
+    packer->values++;
+    weir_pack_go_on(packer, weir_pack_slice_slow(packer->buf, packer->pos, WEIR_TAG_STR8, slice));
+}
+
+WEIR_INLINE void weir_pack_bin_slice(struct weir_packer *packer, const struct weir_slice *slice)
+{
+    packer->values++;
+    weir_pack_go_on(packer, weir_pack_slice_slow(packer->buf, packer->pos, WEIR_TAG_BIN8, slice));
+}
+
+WEIR_INLINE void weir_pack_raw_slice(struct weir_packer *packer, const struct weir_slice *values)
+{
+    if (values->view.size < packer->buf->link_min_bytes) {
+        weir_pack_raw(packer, values->view);
+        return;
+    }
+    packer->uncounted = true;
+    weir_pack_go_on(packer, weir_pack_slice_slow(packer->buf, packer->pos, 0, values));
 }
 
 /** Private: an array or map head; @tag16 is followed by that of the form with 32 bits. */

@@ -53,6 +53,15 @@ WEIR_INLINE int weir_slice_sub(const struct weir_slice *slice, size_t offset, si
 /** Drop the reference and zero the slice. Dropping a zeroed slice does nothing. */
 WEIR_INLINE void weir_slice_drop(struct weir_slice *slice);
 
+/** Order of the bytes of two slices, as weir_view_compare(). Who holds them does not matter. */
+WEIR_INLINE int weir_slice_compare(const struct weir_slice *a, const struct weir_slice *b);
+
+/** Whether two slices have the same bytes. */
+WEIR_INLINE bool weir_slice_equal(const struct weir_slice *a, const struct weir_slice *b);
+
+/** The hash of the bytes: weir_view_hash() of the view, and so weir_chain_hash() of a chain. */
+WEIR_INLINE uint64_t weir_slice_hash(const struct weir_slice *slice, uint64_t seed);
+
 /**
  * Bytes of memory that the slice keeps from being used again: its block's, whatever part it views.
  *
@@ -109,6 +118,21 @@ WEIR_INLINE void weir_slice_drop(struct weir_slice *slice)
     struct weir_slice none = {{NULL, 0}, NULL};
     *slice = none;
     weir_block_drop(block);
+}
+
+WEIR_INLINE int weir_slice_compare(const struct weir_slice *a, const struct weir_slice *b)
+{
+    return weir_view_compare(a->view, b->view);
+}
+
+WEIR_INLINE bool weir_slice_equal(const struct weir_slice *a, const struct weir_slice *b)
+{
+    return weir_view_equal(a->view, b->view);
+}
+
+WEIR_INLINE uint64_t weir_slice_hash(const struct weir_slice *slice, uint64_t seed)
+{
+    return weir_view_hash(slice->view, seed);
 }
 
 WEIR_INLINE size_t weir_slice_pinned_bytes(const struct weir_slice *slice)

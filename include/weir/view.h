@@ -11,7 +11,8 @@
  *         serve_get(line);
  *
  * Invariants   size == 0 allows any data, NULL included; otherwise data points to size readable
- *              bytes.
+ *              bytes. A hash of bytes that come in pieces is that of the bytes in one piece,
+ *              wherever they are cut.
  * Threads      a view is a value; reading through it follows the rules of what it points into.
  * Errors       0 or a negative errno, see each function.
  */
@@ -69,6 +70,34 @@ WEIR_INLINE bool weir_view_equal(struct weir_view a, struct weir_view b);
  * Cost      about a multiplication per 16 bytes; no allocation.
  */
 WEIR_API uint64_t weir_view_hash(struct weir_view view, uint64_t seed);
+
+/** A hash of bytes that come in pieces. The caller's storage, a value; fields are private. */
+struct weir_view_hasher {
+    uint64_t secret;
+    uint64_t state;
+    size_t size_bytes; /* of all that was added */
+    uint8_t tail[16];  /* the last bytes, which the end treats in another way */
+    uint32_t tail_size;
+};
+
+/**
+ * Begin a hash that pieces are added to. There is nothing to fini.
+ *
+ * @hash     the caller's storage, any content; may be copied to go on from here twice
+ * @seed     as of weir_view_hash()
+ */
+WEIR_API void weir_view_hash_begin(struct weir_view_hasher *hash, uint64_t seed);
+
+/** Add the next bytes, any number of them. They are not needed afterwards. Cost: as hashing them.
+ */
+WEIR_API void weir_view_hash_add(struct weir_view_hasher *hash, struct weir_view piece);
+
+/**
+ * What weir_view_hash() returns for all the bytes that were added, in one view.
+ *
+ * @hash     as it is: more may be added, and this be asked again
+ */
+WEIR_API uint64_t weir_view_hash_end(const struct weir_view_hasher *hash);
 
 /* --- inline bodies ------------------------------------------------------------------------- */
 
