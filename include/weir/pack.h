@@ -88,9 +88,9 @@ WEIR_INLINE int weir_pack_begin(struct weir_packer *packer, struct weir_buf *buf
  * End the message: its bytes are the buffer's now; after an error, forget it.
  *
  * @ret         NULL, or receives the bytes, on success only; valid as weir_buf_end() says. A
- *              message that bytes were linked into is no single view: data is NULL and size 0. It is
- *              in the buffer nevertheless, to be exported or sent with all else in it; to get it
- *              alone end it with weir_pack_end_chain().
+ *              message that bytes were linked into is no single view: data is NULL and size 0. It
+ *              is in the buffer nevertheless, to be exported or sent with all else in it; to get
+ *              it alone end it with weir_pack_end_chain().
  * Returns      0 or the first error; -EBADMSG the message has fewer values than its arrays and maps
  *              announced, the offset is that of the innermost one that lacks some (a message with
  *              weir_pack_raw() in it is not looked at; see weir_pack_end_values(), too); -EINVAL a
