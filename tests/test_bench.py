@@ -31,6 +31,14 @@ MEM_PEERS = {
     "mem/remote-1024": {"weir"} | ALLOCATORS,
 }
 
+READERS = {"weir", "weir-each", "msgpuck-check", "msgpuck", "msgpack-c", "memcpy"}
+ARRAYS_PEERS = {
+    "values/u32-encode": READERS - {"msgpuck-check"},
+    "values/u32-decode": READERS,
+    "values/f64-encode": READERS - {"msgpuck-check"},
+    "values/f64-decode": READERS,
+}
+
 
 class Wrong(Exception):
     """What a test expected and did not find."""
@@ -75,10 +83,10 @@ def test_list(bench):
     """--list names groups, cases and contenders"""
     lines = bench.good("--list").splitlines()
     expect(any(line.startswith("codec: ") for line in lines), lines)
-    for case in BYTES_CASES + CASES + list(MEM_PEERS):
+    for case in BYTES_CASES + CASES + list(MEM_PEERS) + list(ARRAYS_PEERS):
         expect(any(line.startswith(f"  {case}: ") for line in lines), case, "is missing in", lines)
     words = {line.split()[0] for line in lines if line.startswith("    ")}
-    for peers in [*CODEC_PEERS.values(), *MEM_PEERS.values()]:
+    for peers in [*CODEC_PEERS.values(), *MEM_PEERS.values(), *ARRAYS_PEERS.values()]:
         expect(peers <= words, peers - words, "are not listed")
 
 
@@ -186,15 +194,14 @@ def test_json_in_file(bench):
         expect(any(entry["note"] in line for line in table), "no note on", entry["name"])
 
 
-def test_mem(bench):
-    """the group mem runs, with one and two threads; what configure did not find is left out"""
-    document = strict_json(bench.good("--filter", "mem/", "--json", "-", *QUICK))
+def missing_peers(document, cases):
+    """Names of contenders that were left out of @document, which has @cases: name to peers."""
     names = [f"{case['group']}/{case['case']}" for case in document["cases"]]
-    expect(names == list(MEM_PEERS), names)
+    expect(names == list(cases), names)
     missing = set()
     for name, case in zip(names, document["cases"]):
         contenders = case["contenders"]
-        expect({entry["name"] for entry in contenders} == MEM_PEERS[name], name, contenders)
+        expect({entry["name"] for entry in contenders} == cases[name], name, contenders)
         expect(contenders[0]["ratio"] == 1, name, "begins wrong")
         for entry in contenders:
             if entry["available"]:
@@ -202,6 +209,13 @@ def test_mem(bench):
             else:
                 expect(entry["reason"], entry)
                 missing.add(entry["name"])
+    return missing
+
+
+def test_mem(bench):
+    """the group mem runs, with one and two threads; what configure did not find is left out"""
+    document = strict_json(bench.good("--filter", "mem/", "--json", "-", *QUICK))
+    missing = missing_peers(document, MEM_PEERS)
     optional = {"mimalloc", "jemalloc", "tcmalloc"}
     if not os.environ.get("WEIR_MALLOC"):
         optional.add("weir-malloc")
@@ -219,9 +233,16 @@ def test_bytes(bench):
         expect(all(entry["min_ns_per_op"] > 0 for entry in contenders), contenders)
 
 
+def test_arrays(bench):
+    """arrays of numbers are encoded and decoded the same by all, and timed; msgpuck may be missing"""
+    document = strict_json(bench.good("--filter", "values/[uf]*", "--json", "-", *QUICK))
+    missing = missing_peers(document, ARRAYS_PEERS)
+    expect(missing <= {"msgpuck", "msgpuck-check"}, missing, "are left out")
+
+
 TESTS = [test_list, test_list_filtered, test_help, test_unknown_filter, test_bad_numbers,
          test_bad_usage, test_bad_file, test_json_on_stdout, test_json_in_file,
-         test_mem, test_bytes]
+         test_mem, test_bytes, test_arrays]
 
 
 def main():

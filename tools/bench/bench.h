@@ -120,6 +120,7 @@ struct bench_result {
 extern const struct bench_group *const bench_groups[];
 
 extern const struct bench_group bench_group_bytes;
+extern const struct bench_group bench_group_arrays;
 extern const struct bench_group bench_group_codec;
 extern const struct bench_group bench_group_mem;
 
