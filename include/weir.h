@@ -22,6 +22,7 @@
 #include <weir/wire.h>
 #include <weir/pack.h>
 #include <weir/unpack.h>
+#include <weir/check.h>
 #include <weir/stream.h>
 #include <weir/ring.h>
 #include <weir/file.h>
