@@ -28,6 +28,7 @@
 #include <weir/object.h>
 #include <weir/edit.h>
 #include <weir/bulk.h>
+#include <weir/check.h>
 #include <weir/stream.h>
 #include <weir/ring.h>
 #include <weir/file.h>

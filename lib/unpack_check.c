@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "unpack_private.h"
 
+const char weir__deep_reason[] = "nested deeper than the limit";
+const char weir__depth_reason[] = "a limit of depth above WEIR_DEPTH_MAX";
+const char weir__large_reason[] = "more bytes than the limit allows";
+
 struct checker {
     struct weir_unpacker cursor;
     uint64_t
@@ -10,7 +14,7 @@ struct checker {
     uint64_t outer[WEIR_DEPTH_MAX]; /* values to come around each of them */
 };
 
-static const char *cut_reason(enum weir_type type)
+const char *weir__cut_reason(enum weir_type type)
 {
     switch (type) {
     case WEIR_TYPE_STR:
@@ -31,7 +35,7 @@ static const char *cut_reason(enum weir_type type)
     }
 }
 
-static const char *tag_reason(int error)
+const char *weir__tag_reason(int error)
 {
     switch (error) {
     case -EAGAIN:
@@ -94,16 +98,16 @@ static const char *check_head(struct checker *checker)
 
     int rc = weir__unpack_tag(cursor);
     if (rc != 0)
-        return tag_reason(rc);
+        return weir__tag_reason(rc);
     enum weir_type type = weir__tag_type(cursor->pos[0]);
     bool container = type == WEIR_TYPE_ARRAY || type == WEIR_TYPE_MAP;
     /* Before what is missing: more bytes would not help. */
     if (container && checker->depth == checker->depth_max) {
         weir__unpack_fail(cursor, -ENOBUFS);
-        return "nested deeper than the limit";
+        return weir__deep_reason;
     }
     if (weir__unpack_body(cursor, &head) != 0)
-        return cut_reason(type);
+        return weir__cut_reason(type);
     weir__unpack_take(cursor, &head);
     checker->to_come--;
     uint64_t values = weir__head_values(&head);
@@ -127,10 +131,10 @@ int weir_check(struct weir_view input, const struct weir_limits *limits, struct 
     weir_unpack_init(&checker.cursor, input, limits);
     if (checker.depth_max > WEIR_DEPTH_MAX) {
         fault.error = -EINVAL;
-        fault.reason = "a limit of depth above WEIR_DEPTH_MAX";
+        fault.reason = weir__depth_reason;
     } else if (checker.cursor.error != 0) {
         fault.error = checker.cursor.error;
-        fault.reason = "more bytes than the limit allows";
+        fault.reason = weir__large_reason;
     }
     if (fault.error == 0 && checker.cursor.elements_left >= input.size)
         check_run(&checker);

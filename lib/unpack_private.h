@@ -60,6 +60,14 @@ uint64_t weir__integer_bits(const uint8_t *at);
 /** Whether the integer at @at, whose head is there, is below 0. */
 bool weir__integer_negative(const uint8_t *at);
 
+/* What is wrong, in the words of weir_check(): a value of @type is cut off; weir__unpack_tag() has
+ * returned @error; and so on. */
+const char *weir__cut_reason(enum weir_type type);
+const char *weir__tag_reason(int error);
+extern const char weir__deep_reason[];
+extern const char weir__depth_reason[];
+extern const char weir__large_reason[];
+
 /** Values that follow the head. */
 static inline uint64_t weir__head_values(const struct weir__head *head)
 {
