@@ -566,12 +566,7 @@ WEIR_INLINE int weir_pool_alloc(struct weir_pool *pool, size_t size_bytes, struc
             return 0;
         }
     }
-    /* A place of its own, so that the caller's can be a register. */
-    struct weir_block *made;
-    int rc = weir_pool_alloc_slow(pool, size_bytes, &made);
-    if (WEIR_LIKELY(rc >= 0))
-        *ret = made;
-    return rc;
+    return weir_pool_alloc_slow(pool, size_bytes, ret);
 }
 
 WEIR_INLINE void weir_block_drop(struct weir_block *block)
