@@ -266,10 +266,11 @@ static void debug_block(const struct weir_block *handle)
 
 COLD void weir_block_stale(const struct weir_block *block)
 {
+    const bool used_after_its_release = true;
     if (WEIR_DEBUG)
         weir__debug_stale(block, "used after its release", __builtin_return_address(0));
-    assert(!"a block is used after its last reference was dropped");
-    (void)block;
+    assert(!used_after_its_release);
+    (void)used_after_its_release;
 }
 
 COLD void weir_block_drop_slow(struct weir_block *block)
