@@ -239,6 +239,34 @@ static void a_message_keeps_its_headroom_when_it_moves(void **state)
     }
 }
 
+static void a_message_keeps_its_headroom_when_its_block_is_begun_again(void **state)
+{
+    struct fixture f;
+    struct weir_slice held;
+    uint8_t *at;
+
+    (void)state;
+    begin(&f, &(struct weir_buf_options){.initial_bytes = 64, .headroom_bytes = 8});
+    append(&f.buf, "0123456789");
+    assert_int_equal(weir_buf_freeze(&f.buf, &held), 0);
+    const uint8_t *start = held.view.data;
+    assert_int_equal(weir_buf_begin(&f.buf, 0), 0);
+    assert_int_equal(weir_buf_room_bytes(&f.buf), 64 - 18);
+    /* The last holder lets go: the block is all ours, but for the headroom. */
+    weir_slice_drop(&held);
+    assert_int_equal(weir_buf_reserve(&f.buf, 56, &at), 0);
+    assert_ptr_equal(at, start + 8);
+    test_fill(at, 56, 1);
+    weir_buf_commit(&f.buf, 56);
+    prepend(&f.buf, "headhead");
+    weir_buf_end(&f.buf, NULL);
+    uint8_t wanted[64] = "headhead";
+    test_fill(wanted + 8, 56, 1);
+    assert_complete(&f.buf, weir_view_of(wanted, 64));
+    assert_int_equal(weir_buf_bytes_copied(&f.buf), 10);
+    end(&f);
+}
+
 static void a_cancelled_header_leaves_the_buffer_as_before(void **state)
 {
     struct fixture f;
@@ -676,6 +704,31 @@ static void a_tail_that_does_not_fit_is_taken_from_where_it_was(void **state)
     test_fill(wanted, 64, 6);
     memcpy(wanted + 64, wanted, 64);
     assert_complete(&f.buf, weir_view_of(wanted, 128));
+    end(&f);
+}
+
+static void a_chain_of_views_into_a_message_that_moves_is_taken_as_it_was(void **state)
+{
+    struct fixture f;
+    struct weir_chain chain;
+    uint8_t wanted[64 + 3 * 40];
+
+    (void)state;
+    begin(&f, &(struct weir_buf_options){.initial_bytes = 64});
+    weir_chain_init(&chain, f.pool);
+    test_fill(wanted, 64, 8);
+    assert_int_equal(weir_buf_begin(&f.buf, 0), 0);
+    assert_int_equal(weir_buf_append(&f.buf, weir_view_of(wanted, 64)), 0);
+    for (size_t i = 0; i < 3; i++) {
+        /* Nobody's: the block goes back to the pool when the message leaves it. */
+        struct weir_slice part = {{f.buf.message + 10 * i, 40}, NULL};
+        memcpy(wanted + 64 + 40 * i, wanted + 10 * i, 40);
+        assert_int_equal(weir_chain_append(&chain, &part), 0);
+    }
+    assert_int_equal(weir_buf_append_chain(&f.buf, &chain), 0);
+    weir_buf_end(&f.buf, NULL);
+    assert_complete(&f.buf, weir_view_of(wanted, sizeof wanted));
+    weir_chain_fini(&chain);
     end(&f);
 }
 
@@ -1388,6 +1441,7 @@ int main(void)
         cmocka_unit_test(headroom_that_nobody_takes_is_in_no_message),
         cmocka_unit_test(more_than_the_headroom_is_refused),
         cmocka_unit_test(a_message_keeps_its_headroom_when_it_moves),
+        cmocka_unit_test(a_message_keeps_its_headroom_when_its_block_is_begun_again),
         cmocka_unit_test(a_cancelled_header_leaves_the_buffer_as_before),
         cmocka_unit_test(headroom_counts_against_the_limit),
         cmocka_unit_test(a_packed_message_gets_a_length_prefix),
@@ -1401,6 +1455,7 @@ int main(void)
         cmocka_unit_test(the_bytes_of_a_chain_are_appended_all_or_none),
         cmocka_unit_test(a_view_that_overlaps_the_tail_is_taken_as_it_was),
         cmocka_unit_test(a_tail_that_does_not_fit_is_taken_from_where_it_was),
+        cmocka_unit_test(a_chain_of_views_into_a_message_that_moves_is_taken_as_it_was),
         cmocka_unit_test(lengths_near_the_largest_are_refused_everywhere),
         cmocka_unit_test(messages_are_listed_until_they_are_consumed),
         cmocka_unit_test(a_list_grows_to_its_bound_and_is_reused),
