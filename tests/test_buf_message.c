@@ -1000,7 +1000,7 @@ static void parts_come_as_chains_and_iovecs(void **state)
             if (rc == 0) {
                 /* The same of the chain. */
                 size_t half = size / 2, done = 0;
-                unsigned count = weir_chain_iovecs_part(&part, half, size / 4, iov, 4);
+                unsigned count = weir_chain_iovecs_part(&part, half, size / 4, iov, blocks, 4);
                 for (unsigned i = 0; i < count; done += iov[i].iov_len, i++)
                     assert_memory_equal(
                         iov[i].iov_base, filled + offset + half + done, iov[i].iov_len);

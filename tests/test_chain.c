@@ -197,6 +197,7 @@ static void slices_that_touch_in_different_blocks_are_not_joined(void **state)
 {
     struct fixture f;
     struct weir_block *blocks[64];
+    struct weir_block *held[64];
     struct iovec iov[64];
     unsigned touching = 0;
 
@@ -211,8 +212,14 @@ static void slices_that_touch_in_different_blocks_are_not_joined(void **state)
     }
     assert_null(weir__chain_check(&f.chain));
     assert_int_equal(f.chain.count, 64);
-    /* For the kernel they are one. */
+    /* For the kernel they are one, unless it has to be told what it holds. */
     assert_int_equal(weir_chain_iovecs(&f.chain, 0, iov, 64), 64 - touching);
+    assert_int_equal(weir_chain_iovecs_part(&f.chain, 64, 64 * 62 + 1, iov, held, 64), 63);
+    for (unsigned i = 0; i < 63; i++) {
+        assert_ptr_equal(held[i], blocks[i + 1]);
+        assert_ptr_equal(iov[i].iov_base, blocks[i + 1]->data);
+        assert_int_equal(iov[i].iov_len, i < 62 ? 64 : 1);
+    }
     end(&f);
 }
 
