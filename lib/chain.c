@@ -287,7 +287,8 @@ void weir_chain_truncate(struct weir_chain *chain, size_t size_bytes)
 }
 
 unsigned weir_chain_iovecs_part(const struct weir_chain *chain, size_t offset_bytes,
-                                size_t size_bytes, struct iovec *iov, unsigned iov_max)
+                                size_t size_bytes, struct iovec *iov, struct weir_block **blocks,
+                                unsigned iov_max)
 {
     unsigned filled = 0;
 
@@ -295,6 +296,7 @@ unsigned weir_chain_iovecs_part(const struct weir_chain *chain, size_t offset_by
     struct place from = find(chain, offset_bytes);
     for (uint32_t i = from.index; i < chain->count && size_bytes != 0; i++) {
         struct weir_view view = chain->slices[i].view;
+        struct weir_block *block = chain->slices[i].block;
         /* The kernel's type knows no const; nothing is written through it. */
         uint8_t *data = (uint8_t *)(uintptr_t)view.data + from.at;
         size_t size = view.size - from.at;
@@ -303,7 +305,8 @@ unsigned weir_chain_iovecs_part(const struct weir_chain *chain, size_t offset_by
         if (size > size_bytes)
             size = size_bytes;
         size_bytes -= size;
-        if (last != NULL && ends_at(last->iov_base, last->iov_len, data)) {
+        if (last != NULL && ends_at(last->iov_base, last->iov_len, data) &&
+            (blocks == NULL || blocks[filled - 1] == block)) {
             last->iov_len += size;
             continue;
         }
@@ -311,6 +314,8 @@ unsigned weir_chain_iovecs_part(const struct weir_chain *chain, size_t offset_by
             break;
         iov[filled].iov_base = data;
         iov[filled].iov_len = size;
+        if (blocks != NULL)
+            blocks[filled] = block;
         filled++;
     }
     return filled;
@@ -319,7 +324,7 @@ unsigned weir_chain_iovecs_part(const struct weir_chain *chain, size_t offset_by
 unsigned weir_chain_iovecs(const struct weir_chain *chain, size_t offset_bytes, struct iovec *iov,
                            unsigned iov_max)
 {
-    return weir_chain_iovecs_part(chain, offset_bytes, SIZE_MAX, iov, iov_max);
+    return weir_chain_iovecs_part(chain, offset_bytes, SIZE_MAX, iov, NULL, iov_max);
 }
 
 /* Copy @size_bytes from @from, which are there; the place behind them. */

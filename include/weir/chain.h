@@ -10,6 +10,7 @@
  *     weir_chain_append(&message, &first);             // holds, does not copy
  *     weir_chain_append(&message, &second);
  *     struct weir_chain_reader reader;
+ *     struct weir_view piece;
  *     uint8_t head[8];
  *     weir_chain_reader_init(&reader, &message);
  *     if (weir_chain_reader_read(&reader, head, 8) == 0)           // across the joint
@@ -139,9 +140,15 @@ WEIR_API void weir_chain_truncate(struct weir_chain *chain, size_t size_bytes);
 WEIR_API unsigned weir_chain_iovecs(const struct weir_chain *chain, size_t offset_bytes,
                                     struct iovec *iov, unsigned iov_max);
 
-/** The same for @size_bytes from @offset_bytes, or as many as are there. */
+/**
+ * The same for @size_bytes from @offset_bytes, or as many as are there, as a ring wants them.
+ *
+ * @blocks   NULL, or receives for each entry the block it lies in (NULL: nobody's), without a new
+ *           reference; entries of several blocks are never joined when it is given
+ */
 WEIR_API unsigned weir_chain_iovecs_part(const struct weir_chain *chain, size_t offset_bytes,
-                                         size_t size_bytes, struct iovec *iov, unsigned iov_max);
+                                         size_t size_bytes, struct iovec *iov,
+                                         struct weir_block **blocks, unsigned iov_max);
 
 /**
  * Copy @size_bytes from @offset_bytes to @dst.
