@@ -24,6 +24,12 @@ WEIR_NODISCARD const char *weir__buf_check(const struct weir_buf *buf);
 void weir__buf_take_back(struct weir_buf *buf, size_t size_bytes);
 
 /*
+ * Link @slice, which is not empty, into the message that is begun, whatever its size. Returns as
+ * weir_buf_append_slice().
+ */
+int weir__buf_link(struct weir_buf *buf, const struct weir_slice *slice);
+
+/*
  * Where the byte of the message that is begun lies which has @left_bytes from there to the end, at
  * least 1. Writes the entry that it is in.
  */
