@@ -7,7 +7,7 @@
 
 #define INITIAL_BYTES 4096u
 #define SEGMENT_MAX_BYTES (64u << 10)
-#define LINK_MIN_BYTES 1024u
+#define LINK_MIN_BYTES 4096u
 
 int weir_buf_init(struct weir_buf *buf, struct weir_pool *pool,
                   const struct weir_buf_options *options)
