@@ -190,15 +190,20 @@ int weir_buf_prepend(struct weir_buf *buf, size_t size_bytes, uint8_t **ret)
 /* No message is begun any more, and the last entry may be that of its headroom. */
 static void leave_message(struct weir_buf *buf)
 {
-    if (buf->message_fixed != 0)
+    /* Only where there was headroom are there entries to unify, and more room than before. */
+    bool headed = buf->headroom_left != 0 || buf->header_bytes != 0;
+
+    if (headed && buf->message_fixed != 0)
         unify(buf, buf->message_index);
     buf->message = NULL;
     buf->message_fixed = 0;
     buf->headroom_left = 0;
     buf->header_bytes = 0;
-    unify(buf, buf->count - 1);
+    if (headed)
+        unify(buf, buf->count - 1);
+    if (headed || buf->message_limit_bytes != 0)
+        weir__buf_update_end(buf);
     weir__buf_choose_path(buf);
-    weir__buf_update_end(buf);
 }
 
 /* End a message that has a limit, headroom, an entry in the list, or several pieces. */

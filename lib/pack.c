@@ -149,7 +149,7 @@ uint8_t *weir_pack_slice_slow(struct weir_buf *buf, uint8_t *pos, unsigned tag8,
                               const struct weir_slice *slice)
 {
     size_t size = slice->view.size;
-    uint8_t head[5];
+    bool fix = tag8 == WEIR_TAG_STR8 && size <= 31;
 
     if (pos == NULL)
         return NULL;
@@ -157,20 +157,18 @@ uint8_t *weir_pack_slice_slow(struct weir_buf *buf, uint8_t *pos, unsigned tag8,
         return weir_pack_bytes_slow(buf, pos, tag8, slice->view);
     if (tag8 != 0 && size > UINT32_MAX)
         return weir_pack_fail_slow(buf, pos, -EOVERFLOW);
-    size_t offset = weir_pack_offset_of(buf, pos);
-    size_t head_size = 0;
-    if (tag8 == WEIR_TAG_STR8 && size <= 31)
-        head[head_size++] = (uint8_t)(WEIR_TAG_FIXSTR | size);
+    if (WEIR_UNLIKELY((size_t)(buf->end - pos) < 5)) {
+        pos = weir_pack_room_slow(buf, pos, tag8 == 0 ? 0 : fix ? 1 : head_bytes(tag8, size));
+        if (pos == NULL)
+            return NULL;
+    }
+    buf->pos = pos;
+    if (fix)
+        *buf->pos++ = (uint8_t)(WEIR_TAG_FIXSTR | size);
     else if (tag8 != 0)
-        head_size = weir__store_head(head, tag8, tag8 + 1, size);
-    struct weir_packer packer = packer_at(buf, pos);
-    uint8_t *to = weir_pack_room(&packer, head_size);
-    if (to == NULL)
-        return NULL;
-    memcpy(to, head, head_size);
-    buf->pos = to + head_size;
-    int rc = weir_buf_append_slice(buf, slice);
-    return rc == 0 ? buf->pos : weir__pack_fail_at(buf, rc, offset);
+        buf->pos += weir__store_head(pos, tag8, tag8 + 1, size);
+    int rc = weir__buf_link(buf, slice);
+    return rc == 0 ? buf->pos : weir__pack_fail_at(buf, rc, weir_pack_offset_of(buf, pos));
 }
 
 uint8_t *weir_pack_count_slow(struct weir_buf *buf, uint8_t *pos, unsigned tag_fix, unsigned tag16,

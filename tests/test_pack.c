@@ -943,7 +943,7 @@ static void large_bytes_are_linked_into_the_message_where_they_lie(void **state)
     struct fixture f;
 
     (void)state;
-    begin(&f, NULL);
+    begin(&f, &(struct weir_buf_options){.link_min_bytes = 1024});
     large = test_slice(f.pool, 1024, 1);
     small = test_slice(f.pool, 1023, 2);
     assert_int_equal(weir_buf_append(&f.buf, VIEW("xyz")), 0);
@@ -1109,6 +1109,29 @@ static void random_messages_have_the_same_bytes_linked_or_copied(void **state)
     }
     weir_slice_drop(&slice);
     end(&f);
+}
+
+static void a_limit_of_exactly_the_linked_message_fits_and_one_less_does_not(void **state)
+{
+    (void)state;
+    for (size_t size = 1; size < 300; size += size < 40 ? 1 : 43) {
+        size_t whole = 1 + (size <= 31 ? 1u : size <= 255 ? 2u : 3u) + size;
+        for (size_t limit = 1; limit <= whole; limit++) {
+            struct weir_buf_options options = {.limit_bytes = limit, .link_min_bytes = 1};
+            struct fixture f;
+            begin(&f, &options);
+            struct weir_slice body = test_slice(f.pool, size, 3);
+            assert_int_equal(weir_pack_begin(&f.packer, &f.buf, 0), 0);
+            weir_pack_nil(&f.packer);
+            weir_pack_str_slice(&f.packer, &body);
+            if (limit < whole)
+                assert_int_equal(weir_pack_offset(&f.packer), 1);
+            assert_int_equal(weir_pack_end(&f.packer, NULL), limit < whole ? -ENOBUFS : 0);
+            assert_int_equal(weir_buf_size(&f.buf), limit < whole ? 0 : whole);
+            weir_slice_drop(&body);
+            end(&f);
+        }
+    }
 }
 
 /* The walk that looks for what is missing goes on behind what was linked. */
@@ -1463,6 +1486,7 @@ int main(void)
         cmocka_unit_test(large_bytes_are_linked_into_the_message_where_they_lie),
         cmocka_unit_test(a_linked_message_is_ended_as_a_chain_of_its_pieces),
         cmocka_unit_test(random_messages_have_the_same_bytes_linked_or_copied),
+        cmocka_unit_test(a_limit_of_exactly_the_linked_message_fits_and_one_less_does_not),
         cmocka_unit_test(what_a_linked_message_lacks_is_found),
         cmocka_unit_test(a_header_before_the_message_is_not_of_its_values),
         cmocka_unit_test(sizes_above_32_bits_are_refused_unseen),

@@ -41,7 +41,7 @@ static void answer_end(struct service_peer *peer, struct weir_packer *p)
 static void answer_end_with(struct service_peer *peer, struct weir_packer *p,
                             const struct weir_slice *slice)
 {
-    int rc = weir_pack_end(p, NULL);
+    int rc = weir_pack_end_part(p, NULL);
     if (rc == 0)
         rc = weir_buf_keep(weir_conn_out(&peer->conn), slice);
     if (rc != 0)

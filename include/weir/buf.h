@@ -105,6 +105,7 @@ struct weir_buf {
     size_t message_error_offset;
     size_t headroom_bytes; /* that messages are begun with */
     size_t headroom_left;  /* in front of the message that is begun */
+    uint32_t spare_refs;   /* on the open segment's block, besides those of the entries */
     size_t header_bytes;   /* that were put before the message that is begun */
     size_t message_limit_bytes;
     size_t message_fixed;    /* bytes of the message before what may move: linked, and before it */

@@ -118,7 +118,7 @@ WEIR_INLINE int weir_pack_end_chain(struct weir_packer *packer, struct weir_chai
  * Errors       besides those of weir_pack_end(): -EBADMSG, and the offset tells the innermost
  *              container that got fewer values than it announced, or the first value that is too
  *              many; the end of the message if there are fewer than @count values, all complete.
- * Cost         a walk over the heads, one or two nanoseconds each.
+ * Cost         a walk over the heads, about 5 nanoseconds each.
  */
 WEIR_INLINE int weir_pack_end_values(struct weir_packer *packer, uint64_t count,
                                      struct weir_view *ret);
@@ -359,10 +359,15 @@ WEIR_INLINE int weir_pack_end(struct weir_packer *packer, struct weir_view *ret)
     uint8_t *pos = packer->pos;
 
     if (WEIR_UNLIKELY(pos == NULL || (int64_t)packer->values <= 0 || packer->uncounted ||
-                      packer->opened != 0 || buf->slow_messages))
+                      packer->opened != 0))
         return weir_pack_end_copy(packer, UINT64_MAX, ret);
     assert(buf->message != NULL && buf->end == packer->end);
     packer->end = pos;
+    if (WEIR_UNLIKELY(buf->slow_messages)) {
+        buf->pos = pos;
+        weir_buf_end(buf, ret);
+        return 0;
+    }
     if (ret != NULL)
         *ret = weir_view_of(buf->message, (size_t)(pos - buf->message));
     buf->pos = pos;
