@@ -80,24 +80,21 @@ static size_t head_bytes(size_t count)
     return count <= 15 ? 1 : count <= UINT16_MAX ? 3 : 5;
 }
 
-/* How many bytes @count elements take in their shortest forms. Of 2^32 that fits 64 bits. */
-static uint64_t body_bytes(const struct type *type, const uint8_t *values, size_t count)
+/* How many bytes @count elements take. Of 2^32 that fits 64 bits. */
+static uint64_t body_bytes(const struct weir__bulk_way *way, enum weir__bulk_type type,
+                           const uint8_t *values, size_t count)
 {
-    uint64_t bytes = 0;
+    uint64_t bytes;
 
-    if (type->is_float)
-        return (uint64_t)count * (1 + type->bytes);
-    for (size_t i = 0; i < count; i++) {
-        uint64_t value = weir__bulk_load(values + i * type->bytes, type->bytes, type->is_signed);
-        uint64_t magnitude = weir__bulk_magnitude(value, type->is_signed);
-        bytes += weir__bulk_forms[63 - __builtin_clzll(magnitude | 1)].bytes;
-    }
+    if (types[type].is_float)
+        return (uint64_t)count * (1 + types[type].bytes);
+    way->bytes[type](values, count, &bytes);
     return bytes;
 }
 
 /* Have room for the whole array and write its head; false: the error is set. */
-static bool begin_array(struct weir_packer *packer, const struct type *type, const uint8_t *values,
-                        size_t count)
+static bool begin_array(struct weir_packer *packer, const struct weir__bulk_way *way,
+                        enum weir__bulk_type type, const uint8_t *values, size_t count)
 {
     uint64_t room = (uint64_t)(packer->end - packer->pos);
     uint64_t need;
@@ -108,9 +105,9 @@ static bool begin_array(struct weir_packer *packer, const struct type *type, con
         weir_pack_fail(packer, -EOVERFLOW);
         return false;
     }
-    need = head_bytes(count) + (uint64_t)count * (1 + type->bytes);
+    need = head_bytes(count) + (uint64_t)count * (1 + types[type].bytes);
     if (need > room)
-        need = head_bytes(count) + body_bytes(type, values, count);
+        need = head_bytes(count) + body_bytes(way, type, values, count);
     if (need > SIZE_MAX) {
         weir_pack_fail(packer, -EOVERFLOW);
         return false;
@@ -141,7 +138,7 @@ void weir__bulk_pack(struct weir_packer *packer, const struct weir__bulk_way *wa
 {
     struct weir__bulk_pack job;
 
-    if (!begin_array(packer, &types[type], values, count) || count == 0)
+    if (!begin_array(packer, way, type, values, count) || count == 0)
         return;
     job.at = packer->pos;
     job.end = packer->end;

@@ -123,8 +123,9 @@ AVX2 static void unpack_f64(struct weir__bulk_unpack *job)
 
 const struct weir__bulk_way weir__bulk_avx2 = {
     .name = "avx2",
-    .pack = WEIR__BULK_FUNCTIONS(pack),
-    .unpack = WEIR__BULK_FUNCTIONS(unpack),
+    .bytes = {WEIR__BULK_OF_INTEGERS(bytes)},
+    .pack = {WEIR__BULK_OF_ALL(pack)},
+    .unpack = {WEIR__BULK_OF_ALL(unpack)},
 };
 
 #else

@@ -190,6 +190,111 @@ AVX512 static void pack_i32(struct weir__bulk_pack *job)
     pack_integers(job, &lane_u32, true);
 }
 
+/* A bit for each element, @bytes wide, of at least @from. */
+AVX512_INLINE uint64_t at_least(__m512i magnitudes, unsigned bytes, uint64_t from)
+{
+    if (bytes == 1)
+        return _mm512_cmpge_epu8_mask(magnitudes, _mm512_set1_epi8((char)from));
+    if (bytes == 2)
+        return _mm512_cmpge_epu16_mask(magnitudes, _mm512_set1_epi16((short)from));
+    if (bytes == 4)
+        return _mm512_cmpge_epu32_mask(magnitudes, _mm512_set1_epi32((int)from));
+    return _mm512_cmpge_epu64_mask(magnitudes, _mm512_set1_epi64((long long)from));
+}
+
+/* weir__bulk_magnitude() of each element. Within its own width: it loses none. */
+AVX512_INLINE __m512i magnitudes_within(__m512i values, unsigned bytes)
+{
+    const __m512i all = _mm512_set1_epi64(-1);
+    __m512i sign, turned, lowest;
+
+    /* Bit 6 of the lowest byte alone leads to bit 7. */
+    if (bytes == 1) {
+        sign = _mm512_movm_epi8(_mm512_movepi8_mask(values));
+        turned = _mm512_add_epi8(values, values);
+        lowest = _mm512_set1_epi8(0x40);
+    } else if (bytes == 2) {
+        sign = _mm512_srai_epi16(values, 15);
+        turned = _mm512_add_epi16(values, values);
+        lowest = _mm512_set1_epi16(0x40);
+    } else if (bytes == 4) {
+        sign = _mm512_srai_epi32(values, 31);
+        turned = _mm512_add_epi32(values, values);
+        lowest = _mm512_set1_epi32(0x40);
+    } else {
+        sign = _mm512_srai_epi64(values, 63);
+        turned = _mm512_add_epi64(values, values);
+        lowest = _mm512_set1_epi64(0x40);
+    }
+    turned = _mm512_and_si512(_mm512_xor_si512(turned, all), sign);
+    lowest = _mm512_and_si512(turned, lowest);
+    turned = _mm512_or_si512(turned, _mm512_add_epi8(lowest, lowest));
+    return _mm512_or_si512(turned, _mm512_andnot_si512(sign, values));
+}
+
+AVX512_INLINE uint64_t integers_bytes(const uint8_t *values, size_t count, unsigned bytes,
+                                      bool is_signed)
+{
+    const size_t per_vector = VECTOR_BYTES / bytes;
+    uint64_t sum = count;
+
+    for (; count >= per_vector; count -= per_vector) {
+        __m512i elements = load_512(values);
+        if (is_signed)
+            elements = magnitudes_within(elements, bytes);
+        sum += (uint64_t)__builtin_popcountll(at_least(elements, bytes, 0x80));
+        if (bytes >= 2)
+            sum += (uint64_t)__builtin_popcountll(at_least(elements, bytes, 0x100));
+        if (bytes >= 4)
+            sum += 2 * (uint64_t)__builtin_popcountll(at_least(elements, bytes, 0x10000));
+        if (bytes == 8)
+            sum += 4 *
+                   (uint64_t)__builtin_popcountll(at_least(elements, bytes, UINT64_C(0x100000000)));
+        values += VECTOR_BYTES;
+    }
+    return sum - count + weir__bulk_integers_bytes(values, count, bytes, is_signed);
+}
+
+AVX512 static void bytes_u8(const uint8_t *values, size_t count, uint64_t *ret)
+{
+    *ret = integers_bytes(values, count, 1, false);
+}
+
+AVX512 static void bytes_u16(const uint8_t *values, size_t count, uint64_t *ret)
+{
+    *ret = integers_bytes(values, count, 2, false);
+}
+
+AVX512 static void bytes_u32(const uint8_t *values, size_t count, uint64_t *ret)
+{
+    *ret = integers_bytes(values, count, 4, false);
+}
+
+AVX512 static void bytes_u64(const uint8_t *values, size_t count, uint64_t *ret)
+{
+    *ret = integers_bytes(values, count, 8, false);
+}
+
+AVX512 static void bytes_i8(const uint8_t *values, size_t count, uint64_t *ret)
+{
+    *ret = integers_bytes(values, count, 1, true);
+}
+
+AVX512 static void bytes_i16(const uint8_t *values, size_t count, uint64_t *ret)
+{
+    *ret = integers_bytes(values, count, 2, true);
+}
+
+AVX512 static void bytes_i32(const uint8_t *values, size_t count, uint64_t *ret)
+{
+    *ret = integers_bytes(values, count, 4, true);
+}
+
+AVX512 static void bytes_i64(const uint8_t *values, size_t count, uint64_t *ret)
+{
+    *ret = integers_bytes(values, count, 8, true);
+}
+
 /* Seven values of 8 bytes behind a tag each: 63 bytes. Byte i is byte sevens[i] of the values. */
 #define SEVEN_PLACES UINT64_C(0x0040201008040201)
 #define SEVEN_PAYLOADS (~SEVEN_PLACES & UINT64_C(0x7fffffffffffffff))
@@ -715,8 +820,9 @@ AVX512 static void unpack_f64(struct weir__bulk_unpack *job)
 
 const struct weir__bulk_way weir__bulk_avx512 = {
     .name = "avx512",
-    .pack = WEIR__BULK_FUNCTIONS(pack),
-    .unpack = WEIR__BULK_FUNCTIONS(unpack),
+    .bytes = {WEIR__BULK_OF_INTEGERS(bytes)},
+    .pack = {WEIR__BULK_OF_ALL(pack)},
+    .unpack = {WEIR__BULK_OF_ALL(unpack)},
 };
 
 #else

@@ -37,6 +37,7 @@ enum weir__bulk_type {
     WEIR__BULK_F64
 };
 #define WEIR__BULK_TYPES 10u
+#define WEIR__BULK_INTEGER_TYPES 8u /* which come first */
 
 /** Values to be encoded. Bytes up to @end may be written to, also behind what is encoded. */
 struct weir__bulk_pack {
@@ -57,6 +58,8 @@ struct weir__bulk_unpack {
 /** A way. Every function is there. */
 struct weir__bulk_way {
     const char *name;
+    /** How many bytes @count integers take, 2^32 - 1 of them at most. */
+    void (*bytes[WEIR__BULK_INTEGER_TYPES])(const uint8_t *values, size_t count, uint64_t *ret);
     void (*pack[WEIR__BULK_TYPES])(struct weir__bulk_pack *job);
     void (*unpack[WEIR__BULK_TYPES])(struct weir__bulk_unpack *job);
 };

@@ -43,6 +43,7 @@ static void unpack_f64(struct weir__bulk_unpack *job)
 
 const struct weir__bulk_way weir__bulk_scalar = {
     .name = "scalar",
-    .pack = WEIR__BULK_FUNCTIONS(pack),
-    .unpack = WEIR__BULK_FUNCTIONS(unpack),
+    .bytes = {WEIR__BULK_OF_INTEGERS(bytes)},
+    .pack = {WEIR__BULK_OF_ALL(pack)},
+    .unpack = {WEIR__BULK_OF_ALL(unpack)},
 };

@@ -101,6 +101,20 @@ WEIR_ALWAYS_INLINE size_t weir__bulk_pack_integer(uint8_t *at, uint64_t value, b
     return form.bytes;
 }
 
+/** How many bytes @count integers take. */
+WEIR_ALWAYS_INLINE uint64_t weir__bulk_integers_bytes(const uint8_t *values, size_t count,
+                                                      unsigned bytes, bool is_signed)
+{
+    uint64_t sum = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        uint64_t value = weir__bulk_load(values + i * bytes, bytes, is_signed);
+        uint64_t magnitude = weir__bulk_magnitude(value, is_signed);
+        sum += weir__bulk_forms[63 - __builtin_clzll(magnitude | 1)].bytes;
+    }
+    return sum;
+}
+
 WEIR_ALWAYS_INLINE void weir__bulk_pack_integers(struct weir__bulk_pack *job, unsigned bytes,
                                                  bool is_signed)
 {
@@ -366,17 +380,21 @@ WEIR_ALWAYS_INLINE void weir__bulk_unpack_floats64(struct weir__bulk_unpack *job
 }
 
 /*
- * Define pack_u8() to unpack_i64() with the above, each with @attributes, and name them all as the
- * integers' part of a way.
+ * Define bytes_u8(), pack_u8() and unpack_u8() to those of i64 with the above, each with
+ * @attributes.
  */
-#define WEIR__BULK_INTEGER(attributes, name, bytes, is_signed)          \
-    attributes static void pack_##name(struct weir__bulk_pack *job)     \
-    {                                                                   \
-        weir__bulk_pack_integers(job, bytes, is_signed);                \
-    }                                                                   \
-    attributes static void unpack_##name(struct weir__bulk_unpack *job) \
-    {                                                                   \
-        weir__bulk_unpack_integers(job, bytes, is_signed);              \
+#define WEIR__BULK_INTEGER(attributes, name, bytes, is_signed)                              \
+    attributes static void bytes_##name(const uint8_t *values, size_t count, uint64_t *ret) \
+    {                                                                                       \
+        *ret = weir__bulk_integers_bytes(values, count, bytes, is_signed);                  \
+    }                                                                                       \
+    attributes static void pack_##name(struct weir__bulk_pack *job)                         \
+    {                                                                                       \
+        weir__bulk_pack_integers(job, bytes, is_signed);                                    \
+    }                                                                                       \
+    attributes static void unpack_##name(struct weir__bulk_unpack *job)                     \
+    {                                                                                       \
+        weir__bulk_unpack_integers(job, bytes, is_signed);                                  \
     }
 #define WEIR__BULK_INTEGERS(attributes)           \
     WEIR__BULK_INTEGER(attributes, u8, 1, false)  \
@@ -388,11 +406,9 @@ WEIR_ALWAYS_INLINE void weir__bulk_unpack_floats64(struct weir__bulk_unpack *job
     WEIR__BULK_INTEGER(attributes, i32, 4, true)  \
     WEIR__BULK_INTEGER(attributes, i64, 8, true)
 
-/* All functions of a way, in the order of the types. */
-#define WEIR__BULK_FUNCTIONS(verb)                                                        \
-    {                                                                                     \
-        verb##_u8, verb##_u16, verb##_u32, verb##_u64, verb##_i8, verb##_i16, verb##_i32, \
-            verb##_i64, verb##_f32, verb##_f64                                            \
-    }
+/* The functions of a way, in the order of the types. */
+#define WEIR__BULK_OF_INTEGERS(verb) \
+    verb##_u8, verb##_u16, verb##_u32, verb##_u64, verb##_i8, verb##_i16, verb##_i32, verb##_i64
+#define WEIR__BULK_OF_ALL(verb) WEIR__BULK_OF_INTEGERS(verb), verb##_f32, verb##_f64
 
 #endif /* WEIR_BULK_SCALAR_H */

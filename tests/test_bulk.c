@@ -1060,6 +1060,8 @@ static void the_best_way_of_the_processor_is_taken(void **state)
     while ((way = weir__bulk_way(count)) != NULL) {
         print_message("# a way: %s\n", way->name);
         for (unsigned type = 0; type < WEIR__BULK_TYPES; type++) {
+            if (!types[type].is_float)
+                assert_non_null(way->bytes[type]);
             assert_non_null(way->pack[type]);
             assert_non_null(way->unpack[type]);
         }
