@@ -23,6 +23,8 @@
 #include <weir/pack.h>
 #include <weir/unpack.h>
 #include <weir/check.h>
+#include <weir/msgpack.h>
+#include <weir/canonical.h>
 #include <weir/stream.h>
 #include <weir/ring.h>
 #include <weir/file.h>

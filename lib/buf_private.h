@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * buf_private: what the tests of buf may look at.
+ * buf_private: what the sources of buf and of pack share, and tests may look at.
+ *
+ * buf.c has the segments and what is appended to them, buf_message.c messages, buf_part.c what is
+ * taken out, buf_check.c the invariants.
  */
 #ifndef WEIR_BUF_PRIVATE_H
 #define WEIR_BUF_PRIVATE_H
+
+#include <errno.h>
 
 #include "weir/buf.h"
 
@@ -14,5 +19,172 @@
  * Cost      a walk over the segments.
  */
 WEIR_NODISCARD const char *weir__buf_check(const struct weir_buf *buf);
+
+/* Take back the last @size_bytes of the message that is begun, which may still move (asserted). */
+void weir__buf_take_back(struct weir_buf *buf, size_t size_bytes);
+
+/*
+ * Link @slice, which is not empty, into the message that is begun, whatever its size. Returns as
+ * weir_buf_append_slice().
+ */
+int weir__buf_link(struct weir_buf *buf, const struct weir_slice *slice);
+
+/*
+ * Where the byte of the message that is begun lies which has @left_bytes from there to the end, at
+ * least 1. Writes the entry that it is in.
+ */
+uint8_t *weir__buf_message_at(const struct weir_buf *buf, size_t left_bytes, uint32_t *ret_entry);
+
+/* One message of the list. */
+struct weir__buf_listed {
+    const uint8_t *data; /* NULL: in pieces */
+    size_t size;
+    uint64_t at; /* bytes appended before it since init or reset */
+};
+
+/* Make room for @more entries behind the last one. */
+int weir__buf_reserve_table(struct weir_buf *buf, uint32_t more);
+
+/*
+ * Go on in a new segment of at least @need_bytes; what was the last one is dropped if it is empty.
+ * On an error nothing changed.
+ */
+int weir__buf_take_segment(struct weir_buf *buf, size_t need_bytes);
+
+/*
+ * The open segment is empty: if nobody else holds its block any more, all of the block is ours
+ * again. Those who held it when it was consumed or reset may have dropped it since.
+ */
+void weir__buf_rewind_open(struct weir_buf *buf);
+
+/* Append @size_bytes from @offset_bytes, which are there, to @ret: all of them, or nothing. */
+int weir__buf_append_part(const struct weir_buf *buf, size_t offset_bytes, size_t size_bytes,
+                          struct weir_chain *ret);
+
+/* The messages that begin before the buffer's front are no longer whole. */
+void weir__buf_unlist_consumed(struct weir_buf *buf);
+
+static inline struct weir_buf_segment *weir__buf_last_segment(const struct weir_buf *buf)
+{
+    assert(buf->count != 0);
+    return &buf->segments[buf->first + buf->count - 1];
+}
+
+/* Account for what was committed since the last time. */
+static inline void weir__buf_settle(struct weir_buf *buf)
+{
+    if (buf->pos == buf->open)
+        return;
+    size_t fresh = (size_t)(buf->pos - buf->open);
+    weir__buf_last_segment(buf)->size += fresh;
+    buf->settled_bytes += fresh;
+    buf->open = buf->pos;
+}
+
+/* Bytes that the limits still allow. What headroom is left is as good as taken. */
+static inline size_t weir__buf_allowance(const struct weir_buf *buf)
+{
+    size_t limit = buf->growth.limit != 0 ? buf->growth.limit : SIZE_MAX;
+    size_t allowed = limit - weir_buf_size(buf) - buf->headroom_left;
+
+    if (buf->message == NULL || buf->message_limit_bytes == 0)
+        return allowed;
+    size_t of_message = buf->message_limit_bytes - weir_buf_message_bytes(buf) - buf->headroom_left;
+    return allowed < of_message ? allowed : of_message;
+}
+
+/* The error of what is not allowed: a limit's, or that of a size_t. */
+static inline int weir__buf_refusal(const struct weir_buf *buf)
+{
+    bool limited =
+        buf->growth.limit != 0 || (buf->message != NULL && buf->message_limit_bytes != 0);
+
+    return limited ? -ENOBUFS : -EOVERFLOW;
+}
+
+/* Bytes of the open segment's block that nothing was written to. */
+static inline size_t weir__buf_block_room(const struct weir_buf *buf)
+{
+    const struct weir_block *block = weir__buf_last_segment(buf)->block;
+
+    return block->size - (size_t)(buf->pos - block->data);
+}
+
+/* To be called when the open segment, or what the limit allows, changed. */
+static inline void weir__buf_update_end(struct weir_buf *buf)
+{
+    if (buf->pos == NULL)
+        return;
+    size_t room = weir__buf_block_room(buf);
+    size_t allowed = weir__buf_allowance(buf);
+    if (allowed < room)
+        room = allowed;
+    buf->end = buf->pos + room;
+}
+
+static inline void weir__buf_close_segment(struct weir_buf *buf)
+{
+    weir__buf_settle(buf);
+    buf->pos = NULL;
+    buf->end = NULL;
+    buf->open = NULL;
+}
+
+/* Write to the last segment from @at on, which is where its bytes end. */
+static inline void weir__buf_open_segment(struct weir_buf *buf, uint8_t *at)
+{
+    assert(weir__buf_last_segment(buf)->data + weir__buf_last_segment(buf)->size == at);
+    buf->pos = at;
+    buf->open = at;
+    weir__buf_update_end(buf);
+}
+
+/* Append an entry, for which there is room, taking over the caller's reference on @block. */
+static inline void weir__buf_push_segment(struct weir_buf *buf, uint8_t *data, size_t size,
+                                          struct weir_block *block)
+{
+    struct weir_buf_segment segment = {data, size, block};
+
+    assert(buf->count < buf->capacity - buf->first);
+    buf->segments[buf->first + buf->count++] = segment;
+    buf->settled_bytes += size;
+}
+
+/* Drop the last segment if it is empty; it is not open then. */
+static inline void weir__buf_drop_empty_last(struct weir_buf *buf)
+{
+    if (buf->count == 0 || weir__buf_last_segment(buf)->size != 0)
+        return;
+    weir_block_drop(weir__buf_last_segment(buf)->block);
+    buf->count--;
+}
+
+/* Whether messages may be begun and ended inline. */
+static inline void weir__buf_choose_path(struct weir_buf *buf)
+{
+    buf->slow_messages = buf->headroom_bytes != 0 || buf->message_limit_bytes != 0 ||
+                         buf->messages_max != 0 || buf->message_fixed != 0;
+}
+
+/* Bytes in the entry at @index, those included that are not settled. */
+static inline size_t weir__buf_entry_bytes(const struct weir_buf *buf, uint32_t index)
+{
+    size_t size = buf->segments[buf->first + index].size;
+
+    return index + 1 == buf->count ? size + (size_t)(buf->pos - buf->open) : size;
+}
+
+/* The bytes that are complete: without the message that is begun. */
+static inline size_t weir__buf_complete_bytes(const struct weir_buf *buf)
+{
+    return weir_buf_size(buf) - (buf->message != NULL ? weir_buf_message_bytes(buf) : 0);
+}
+
+static inline struct weir__buf_listed *weir__buf_listed_at(const struct weir_buf *buf,
+                                                           uint32_t index)
+{
+    assert(index < buf->messages_count);
+    return (struct weir__buf_listed *)(void *)buf->listed->data + buf->messages_first + index;
+}
 
 #endif /* WEIR_BUF_PRIVATE_H */

@@ -267,20 +267,42 @@ void weir_chain_consume(struct weir_chain *chain, size_t size_bytes)
         rewind_entries(chain);
 }
 
-unsigned weir_chain_iovecs(const struct weir_chain *chain, size_t offset_bytes, struct iovec *iov,
-                           unsigned iov_max)
+void weir_chain_truncate(struct weir_chain *chain, size_t size_bytes)
+{
+    assert(size_bytes <= chain->size_bytes);
+    size_t excess = chain->size_bytes - size_bytes;
+    chain->size_bytes = size_bytes;
+    while (excess != 0) {
+        struct weir_slice *last = &chain->slices[chain->count - 1];
+        if (excess < last->view.size) {
+            last->view.size -= excess;
+            return;
+        }
+        excess -= last->view.size;
+        weir_slice_drop(last);
+        chain->count--;
+    }
+    if (chain->count == 0 && chain->slices != NULL)
+        rewind_entries(chain);
+}
+
+unsigned weir_chain_iovecs_part(const struct weir_chain *chain, size_t offset_bytes,
+                                size_t size_bytes, struct iovec *iov, unsigned iov_max)
 {
     unsigned filled = 0;
 
     assert(offset_bytes <= chain->size_bytes);
     struct place from = find(chain, offset_bytes);
-    for (uint32_t i = from.index; i < chain->count; i++) {
+    for (uint32_t i = from.index; i < chain->count && size_bytes != 0; i++) {
         struct weir_view view = chain->slices[i].view;
         /* The kernel's type knows no const; nothing is written through it. */
         uint8_t *data = (uint8_t *)(uintptr_t)view.data + from.at;
         size_t size = view.size - from.at;
         struct iovec *last = filled != 0 ? &iov[filled - 1] : NULL;
         from.at = 0;
+        if (size > size_bytes)
+            size = size_bytes;
+        size_bytes -= size;
         if (last != NULL && ends_at(last->iov_base, last->iov_len, data)) {
             last->iov_len += size;
             continue;
@@ -292,6 +314,12 @@ unsigned weir_chain_iovecs(const struct weir_chain *chain, size_t offset_bytes, 
         filled++;
     }
     return filled;
+}
+
+unsigned weir_chain_iovecs(const struct weir_chain *chain, size_t offset_bytes, struct iovec *iov,
+                           unsigned iov_max)
+{
+    return weir_chain_iovecs_part(chain, offset_bytes, SIZE_MAX, iov, iov_max);
 }
 
 /* Copy @size_bytes from @from, which are there; the place behind them. */

@@ -69,10 +69,8 @@ void io_turns_for(struct io *io, unsigned ms)
 
 uint64_t io_blocks_in_use(const struct io *io)
 {
-    struct weir_pool_stats stats;
     weir_pool_reclaim(io->pool);
-    weir_pool_stats(io->pool, &stats);
-    return stats.total.blocks_in_use;
+    return test_blocks_in_use(io->pool);
 }
 
 /* --- requests that keep a record -------------------------------------------------------------- */

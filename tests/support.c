@@ -99,6 +99,23 @@ void test_pool_destroy(struct weir_pool *pool)
     assert_int_equal(weir_pool_destroy(pool), 0);
 }
 
+uint64_t test_blocks_in_use(const struct weir_pool *pool)
+{
+    struct weir_pool_stats stats;
+
+    weir_pool_stats(pool, &stats);
+    return stats.total.blocks_in_use;
+}
+
+struct weir_slice test_slice(struct weir_pool *pool, size_t size_bytes, uint64_t tag)
+{
+    struct weir_block *block;
+
+    assert_int_equal(weir_pool_alloc(pool, size_bytes, &block), 0);
+    test_fill(block->data, size_bytes, tag);
+    return weir_slice_adopt(weir_view_of(block->data, size_bytes), block);
+}
+
 /* --- random numbers -------------------------------------------------------------------------- */
 
 static uint64_t seed_of_this_run(void)

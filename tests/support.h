@@ -25,6 +25,7 @@
 #include <cmocka.h>
 
 #include <weir/pool.h>
+#include <weir/slice.h>
 
 #include "../lib/pool_private.h"
 
@@ -82,6 +83,12 @@ struct weir_pool *test_pool_create(struct test_source *source);
 
 /* Check the pool's invariants and destroy it, which must work. */
 void test_pool_destroy(struct weir_pool *pool);
+
+/* Blocks of @pool that somebody holds, as far as their drops were taken back. */
+uint64_t test_blocks_in_use(const struct weir_pool *pool);
+
+/* A slice of @size_bytes of the pattern of @tag, in a block of its own. */
+struct weir_slice test_slice(struct weir_pool *pool, size_t size_bytes, uint64_t tag);
 
 /* --- random numbers -------------------------------------------------------------------------- */
 

@@ -53,16 +53,6 @@ static void assert_content(const struct weir_buf *buf, size_t offset, unsigned i
     assert_int_equal(weir_buf_iovecs(buf, weir_buf_size(buf), iov, NULL, 64), 0);
 }
 
-/* A slice of @size bytes of pattern @tag in a block of its own. */
-static struct weir_slice make_slice(struct weir_pool *pool, size_t size, uint64_t tag)
-{
-    struct weir_block *block;
-
-    assert_int_equal(weir_pool_alloc(pool, size, &block), 0);
-    test_fill(block->data, size, tag);
-    return weir_slice_adopt(weir_view_of(block->data, size), block);
-}
-
 /* --- configuration --------------------------------------------------------------------------- */
 
 static void a_zeroed_buffer_can_be_finished(void **state)
@@ -223,7 +213,7 @@ static void a_linked_slice_counts_against_the_limit(void **state)
 
     (void)state;
     begin(&f, &(struct weir_buf_options){.limit_bytes = 2000, .link_min_bytes = 1});
-    struct weir_slice slice = make_slice(f.pool, 1500, 3);
+    struct weir_slice slice = test_slice(f.pool, 1500, 3);
     assert_int_equal(weir_buf_append_slice(&f.buf, &slice), 0);
     assert_int_equal(weir_buf_append_slice(&f.buf, &slice), -ENOBUFS);
     assert_int_equal(weir_buf_begin(&f.buf, 0), 0);
@@ -496,8 +486,8 @@ static void slices_are_linked_or_copied_by_their_size(void **state)
 
     (void)state;
     begin(&f, NULL);
-    struct weir_slice small = make_slice(f.pool, 1023, 1);
-    struct weir_slice large = make_slice(f.pool, 1024, 2);
+    struct weir_slice small = test_slice(f.pool, 1023, 1);
+    struct weir_slice large = test_slice(f.pool, 1024, 2);
     assert_int_equal(weir_buf_append(&f.buf, VIEW("head")), 0);
     assert_int_equal(weir_buf_append_slice(&f.buf, &small), 0);
     assert_int_equal(weir_buf_bytes_copied(&f.buf), 4 + 1023);
@@ -548,7 +538,7 @@ static void pieces_that_touch_are_one_iovec(void **state)
 
     (void)state;
     begin(&f, &(struct weir_buf_options){.link_min_bytes = 1});
-    struct weir_slice slice = make_slice(f.pool, 4000, 1);
+    struct weir_slice slice = test_slice(f.pool, 4000, 1);
     struct weir_slice part;
     for (size_t i = 0; i < 4; i++) {
         assert_int_equal(weir_slice_sub(&slice, i * 1000, 1000, &part), 0);
@@ -585,7 +575,7 @@ static void an_export_from_every_offset_equals_the_bytes(void **state)
     (void)state;
     begin(&f, &(struct weir_buf_options){.initial_bytes = 64, .link_min_bytes = 100});
     for (size_t i = 0; size + 400 < sizeof(model); i++) {
-        struct weir_slice slice = make_slice(f.pool, 1 + i * 37 % 300, i);
+        struct weir_slice slice = test_slice(f.pool, 1 + i * 37 % 300, i);
         memcpy(model + size, slice.view.data, slice.view.size);
         size += slice.view.size;
         assert_int_equal(weir_buf_append_slice(&f.buf, &slice), 0);
@@ -1001,7 +991,7 @@ static void every_failing_allocation_leaves_the_buffer_as_before(void **state)
         assert_int_equal(weir_pool_create(&options, &pool), 0);
         assert_int_equal(
             weir_buf_init(&buf, pool, &(struct weir_buf_options){.segment_max_bytes = 64}), 0);
-        struct weir_slice slice = make_slice(pool, 2000, 1);
+        struct weir_slice slice = test_slice(pool, 2000, 1);
         test_source_fail(&source, n);
         for (int i = 0; i < 40; i++) {
             size = weir_buf_size(&buf);

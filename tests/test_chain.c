@@ -15,14 +15,6 @@ struct fixture {
     struct weir_chain chain;
 };
 
-static uint64_t in_use(const struct weir_pool *pool)
-{
-    struct weir_pool_stats stats;
-
-    weir_pool_stats(pool, &stats);
-    return stats.total.blocks_in_use;
-}
-
 static void begin(struct fixture *f)
 {
     f->pool = test_pool_create(NULL);
@@ -35,7 +27,7 @@ static void end(struct fixture *f)
 {
     assert_null(weir__chain_check(&f->chain));
     weir_chain_fini(&f->chain);
-    assert_int_equal(in_use(f->pool), 0);
+    assert_int_equal(test_blocks_in_use(f->pool), 0);
     test_pool_destroy(f->pool);
 }
 
@@ -136,13 +128,13 @@ static void a_chain_holds_what_is_appended(void **state)
     assert_false(weir_block_is_exclusive(slice.block));
     assert_ptr_equal(f.chain.slices[0].view.data, slice.view.data);
     weir_slice_drop(&slice);
-    assert_int_equal(in_use(f.pool), 1);
+    assert_int_equal(test_blocks_in_use(f.pool), 1);
     assert_true(weir_block_is_exclusive(f.chain.slices[0].block));
     add(&f, ", second");
     assert_int_equal(f.chain.count, 2);
     assert_text(&f.chain, "first, second");
     weir_chain_reset(&f.chain);
-    assert_int_equal(in_use(f.pool), 0);
+    assert_int_equal(test_blocks_in_use(f.pool), 0);
     assert_text(&f.chain, "");
     end(&f);
 }
@@ -162,7 +154,7 @@ static void empty_slices_leave_no_trace(void **state)
     assert_int_equal(f.chain.count, 0);
     assert_int_equal(weir_chain_append_adopt(&f.chain, &slice), 0);
     assert_null(slice.block);
-    assert_int_equal(in_use(f.pool), 0);
+    assert_int_equal(test_blocks_in_use(f.pool), 0);
     assert_int_equal(weir_chain_append_chain(&f.chain, &f.chain), 0);
     assert_int_equal(weir_chain_sub(&f.chain, 0, 0, &f.chain), 0);
     assert_text(&f.chain, "");
@@ -239,13 +231,13 @@ static void a_chain_grows_beyond_its_inline_slices(void **state)
     }
     wanted[1000] = 0;
     assert_text(&f.chain, wanted);
-    assert_int_equal(in_use(f.pool), 1001);
+    assert_int_equal(test_blocks_in_use(f.pool), 1001);
     weir_chain_reset(&f.chain);
     /* The table stays, and is used again. */
-    assert_int_equal(in_use(f.pool), 1);
+    assert_int_equal(test_blocks_in_use(f.pool), 1);
     for (unsigned i = 0; i < 1000; i++)
         add(&f, "x");
-    assert_int_equal(in_use(f.pool), 1001);
+    assert_int_equal(test_blocks_in_use(f.pool), 1001);
     end(&f);
 }
 
@@ -285,14 +277,14 @@ static void moving_a_chain_touches_no_reference(void **state)
             add(&f, "abc");
         if (slices != 0)
             weir_chain_consume(&f.chain, 4 < slices * 3 ? 4 : 3);
-        uint64_t before = in_use(f.pool);
+        uint64_t before = test_blocks_in_use(f.pool);
         size_t size = f.chain.size_bytes;
         memset(&other, 0xff, sizeof other);
         weir_chain_move(&f.chain, &other);
         assert_null(weir__chain_check(&other));
         assert_text(&f.chain, "");
         assert_int_equal(other.size_bytes, size);
-        assert_int_equal(in_use(f.pool), before);
+        assert_int_equal(test_blocks_in_use(f.pool), before);
         add(&f, "new");
         assert_text(&f.chain, "new");
         weir_chain_fini(&other);
@@ -444,7 +436,7 @@ static void every_failed_allocation_changes_nothing(void **state)
         failed = source.failures != 0;
         weir_slice_drop(&flat);
         weir_chain_fini(&chain);
-        assert_int_equal(in_use(blocks), 0);
+        assert_int_equal(test_blocks_in_use(blocks), 0);
         test_pool_destroy(pool);
         test_pool_destroy(blocks);
         test_source_fini(&source);
@@ -584,9 +576,34 @@ static void what_is_consumed_is_let_go_of(void **state)
             weir_chain_consume(&f.chain, size);
             done += size;
             assert_text(&f.chain, text + done);
-            assert_int_equal(in_use(f.pool), f.chain.count);
+            assert_int_equal(test_blocks_in_use(f.pool), f.chain.count);
         }
         end(&f);
+    }
+}
+
+static void the_end_is_cut_off_at_every_byte(void **state)
+{
+    static const char text[] = "0123456789";
+    struct fixture f;
+
+    (void)state;
+    for (size_t front = 0; front <= 10; front++) {
+        for (size_t keep = 0; keep <= 10 - front; keep++) {
+            begin(&f);
+            add(&f, "0123");
+            add(&f, "4");
+            add(&f, "567");
+            add(&f, "89");
+            weir_chain_consume(&f.chain, front);
+            weir_chain_truncate(&f.chain, keep);
+            assert_bytes(&f.chain, weir_view_of(text + front, keep));
+            assert_int_equal(test_blocks_in_use(f.pool), f.chain.count);
+            add(&f, "more");
+            weir_chain_truncate(&f.chain, keep);
+            assert_bytes(&f.chain, weir_view_of(text + front, keep));
+            end(&f);
+        }
     }
 }
 
@@ -915,7 +932,7 @@ static void chains_behave_as_plain_bytes_do(void **state)
     }
     for (int i = 0; i < 2; i++)
         weir_chain_fini(&models[i].chain);
-    assert_int_equal(in_use(pool), 0);
+    assert_int_equal(test_blocks_in_use(pool), 0);
     test_pool_destroy(pool);
 }
 
@@ -976,6 +993,7 @@ int main(void)
         cmocka_unit_test(a_part_outside_is_refused),
         cmocka_unit_test(a_part_of_a_chain_can_be_appended_to_the_same),
         cmocka_unit_test(what_is_consumed_is_let_go_of),
+        cmocka_unit_test(the_end_is_cut_off_at_every_byte),
         cmocka_unit_test(a_short_write_goes_on_at_every_byte),
         cmocka_unit_test(flattening_copies_only_what_lies_in_pieces),
         cmocka_unit_test(where_a_chain_is_cut_does_not_matter),

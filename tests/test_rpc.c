@@ -24,7 +24,7 @@ static void written_begin(struct written *w)
 static void written_is(struct written *w, const char *bytes, size_t size)
 {
     struct weir_view view;
-    assert_int_equal(weir_pack_end(&w->packer, &view), 0);
+    assert_int_equal(weir_pack_end_part(&w->packer, &view), 0);
     assert_int_equal(view.size, size);
     assert_memory_equal(view.data, bytes, size);
     weir_buf_fini(&w->buf);

@@ -7,43 +7,26 @@
 
 #include <weir/slice.h>
 
-static struct weir_slice slice_of_a_block(struct weir_pool *pool, size_t size_bytes)
-{
-    struct weir_block *block;
-
-    assert_int_equal(weir_pool_alloc(pool, size_bytes, &block), 0);
-    test_fill(block->data, size_bytes, 1);
-    return weir_slice_adopt(weir_view_of(block->data, size_bytes), block);
-}
-
-static uint64_t in_use(const struct weir_pool *pool)
-{
-    struct weir_pool_stats stats;
-
-    weir_pool_stats(pool, &stats);
-    return stats.total.blocks_in_use;
-}
-
 static void adopting_takes_the_callers_reference(void **state)
 {
     struct weir_pool *pool = test_pool_create(NULL);
-    struct weir_slice slice = slice_of_a_block(pool, 100);
+    struct weir_slice slice = test_slice(pool, 100, 1);
 
     (void)state;
     assert_true(weir_block_is_exclusive(slice.block));
-    assert_int_equal(in_use(pool), 1);
+    assert_int_equal(test_blocks_in_use(pool), 1);
     weir_slice_drop(&slice);
     assert_null(slice.block);
     assert_null(slice.view.data);
     assert_int_equal(slice.view.size, 0);
-    assert_int_equal(in_use(pool), 0);
+    assert_int_equal(test_blocks_in_use(pool), 0);
     test_pool_destroy(pool);
 }
 
 static void the_bytes_live_until_the_last_holder_drops(void **state)
 {
     struct weir_pool *pool = test_pool_create(NULL);
-    struct weir_slice first = slice_of_a_block(pool, 100);
+    struct weir_slice first = test_slice(pool, 100, 1);
     struct weir_slice second = weir_slice_hold(&first);
 
     (void)state;
@@ -51,18 +34,18 @@ static void the_bytes_live_until_the_last_holder_drops(void **state)
     assert_int_equal(second.view.size, 100);
     assert_false(weir_block_is_exclusive(first.block));
     weir_slice_drop(&first);
-    assert_int_equal(in_use(pool), 1);
+    assert_int_equal(test_blocks_in_use(pool), 1);
     assert_true(weir_block_is_exclusive(second.block));
     assert_true(test_is_filled(second.view.data, second.view.size, 1));
     weir_slice_drop(&second);
-    assert_int_equal(in_use(pool), 0);
+    assert_int_equal(test_blocks_in_use(pool), 0);
     test_pool_destroy(pool);
 }
 
 static void a_part_holds_a_reference_of_its_own(void **state)
 {
     struct weir_pool *pool = test_pool_create(NULL);
-    struct weir_slice whole = slice_of_a_block(pool, 100);
+    struct weir_slice whole = test_slice(pool, 100, 1);
     struct weir_slice part = {{NULL, 0}, NULL};
     struct weir_slice empty = {{NULL, 0}, NULL};
     const uint8_t *start = whole.view.data;
@@ -75,16 +58,16 @@ static void a_part_holds_a_reference_of_its_own(void **state)
     assert_int_equal(part.view.size, 20);
     assert_int_equal(empty.view.size, 0);
     weir_slice_drop(&part);
-    assert_int_equal(in_use(pool), 1);
+    assert_int_equal(test_blocks_in_use(pool), 1);
     weir_slice_drop(&empty);
-    assert_int_equal(in_use(pool), 0);
+    assert_int_equal(test_blocks_in_use(pool), 0);
     test_pool_destroy(pool);
 }
 
 static void a_part_outside_is_refused_and_holds_nothing(void **state)
 {
     struct weir_pool *pool = test_pool_create(NULL);
-    struct weir_slice whole = slice_of_a_block(pool, 100);
+    struct weir_slice whole = test_slice(pool, 100, 1);
     struct weir_slice part = {{NULL, 77}, NULL};
 
     (void)state;
@@ -124,7 +107,7 @@ static void bytes_of_nobody_need_no_block(void **state)
 static void slices_are_equal_by_their_bytes(void **state)
 {
     struct weir_pool *pool = test_pool_create(NULL);
-    struct weir_slice a = slice_of_a_block(pool, 100), b = slice_of_a_block(pool, 100);
+    struct weir_slice a = test_slice(pool, 100, 1), b = test_slice(pool, 100, 1);
     struct weir_slice zeroed = {{NULL, 0}, NULL}, shorter = zeroed;
 
     (void)state;
@@ -146,7 +129,7 @@ static void slices_are_equal_by_their_bytes(void **state)
     weir_slice_drop(&b);
     assert_true(weir_slice_equal(&a, &zeroed));
     assert_true(weir_slice_hash(&a, 5) == weir_view_hash(weir_view_text(""), 5));
-    assert_int_equal(in_use(pool), 0);
+    assert_int_equal(test_blocks_in_use(pool), 0);
     test_pool_destroy(pool);
 }
 
@@ -158,7 +141,7 @@ static void a_small_slice_moves_out_of_a_large_block(void **state)
     (void)state;
     test_source_init(&source);
     struct weir_pool *pool = test_pool_create(&source);
-    struct weir_slice whole = slice_of_a_block(pool, 60000);
+    struct weir_slice whole = test_slice(pool, 60000, 1);
     test_fill((uint8_t *)(uintptr_t)whole.view.data + 500, 40, 9);
     assert_int_equal(weir_slice_sub(&whole, 500, 40, &part), 0);
     assert_int_equal(weir_slice_pinned_bytes(&part), 65536);
@@ -177,11 +160,11 @@ static void a_small_slice_moves_out_of_a_large_block(void **state)
     /* Once is enough, and the others are not touched. */
     assert_int_equal(weir_slice_compact(&part, pool, 0), 0);
     assert_true(weir_view_equal(kept.view, part.view));
-    assert_int_equal(in_use(pool), 2);
+    assert_int_equal(test_blocks_in_use(pool), 2);
     weir_slice_drop(&whole);
-    assert_int_equal(in_use(pool), 2);
+    assert_int_equal(test_blocks_in_use(pool), 2);
     weir_slice_drop(&kept);
-    assert_int_equal(in_use(pool), 1);
+    assert_int_equal(test_blocks_in_use(pool), 1);
     weir_slice_drop(&part);
     test_pool_destroy(pool);
     test_source_fini(&source);
@@ -196,7 +179,7 @@ static void compacting_may_fail_and_changes_nothing_then(void **state)
     test_source_init(&source);
     struct weir_pool *pool = test_pool_create(&source);
     struct weir_pool *other = test_pool_create(&source);
-    struct weir_slice slice = slice_of_a_block(pool, 100000), before = slice;
+    struct weir_slice slice = test_slice(pool, 100000, 1), before = slice;
     slice.view.size = 100;
     before.view.size = 100;
     test_source_fail_from(&source, 1);
@@ -205,16 +188,16 @@ static void compacting_may_fail_and_changes_nothing_then(void **state)
     test_source_fail(&source, 0);
     assert_int_equal(weir_slice_compact(&slice, other, 1), 100);
     assert_ptr_equal(weir_block_pool(slice.block), other);
-    assert_int_equal(in_use(pool), 0);
+    assert_int_equal(test_blocks_in_use(pool), 0);
     weir_slice_drop(&slice);
 
     assert_int_equal(weir_slice_compact(&zeroed, pool, 1), 0);
     assert_int_equal(weir_slice_pinned_bytes(&zeroed), 0);
-    slice = slice_of_a_block(pool, 100);
+    slice = test_slice(pool, 100, 1);
     slice.view.size = 0;
     assert_int_equal(weir_slice_compact(&slice, pool, 1), 0);
     assert_null(slice.block);
-    assert_int_equal(in_use(pool), 0);
+    assert_int_equal(test_blocks_in_use(pool), 0);
     test_pool_destroy(other);
     test_pool_destroy(pool);
     test_source_fini(&source);
@@ -233,7 +216,7 @@ static void a_slice_may_be_dropped_on_another_thread(void **state)
 {
     enum { THREADS = 4 };
     struct weir_pool *pool = test_pool_create(NULL);
-    struct weir_slice whole = slice_of_a_block(pool, 3000);
+    struct weir_slice whole = test_slice(pool, 3000, 1);
     struct weir_slice held[THREADS];
     pthread_t threads[THREADS];
 
@@ -249,7 +232,7 @@ static void a_slice_may_be_dropped_on_another_thread(void **state)
         assert_non_null(good);
     }
     (void)weir_pool_reclaim(pool);
-    assert_int_equal(in_use(pool), 0);
+    assert_int_equal(test_blocks_in_use(pool), 0);
     test_pool_destroy(pool);
 }
 

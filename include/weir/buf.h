@@ -18,12 +18,21 @@
  *     weir_buf_fini(&buf);
  *
  * Messages     weir_buf_begin() starts a message and weir_buf_end() ends it; what lies between is
- *              one contiguous view. A message that outgrows its segment is moved once to a larger
- *              one, before anybody has seen it, and the move is counted in bytes_copied; a size
- *              hint avoids that. weir_buf_cancel() forgets the message: the buffer is as before.
+ *              one contiguous view, unless slices are linked into it: then it is a chain. A message
+ *              that outgrows its segment is moved once to a larger one, before anybody has seen it,
+ *              and the move is counted in bytes_copied; a size hint avoids that. weir_buf_cancel()
+ *              forgets the message: the buffer is as before.
+ * Headers      What is known only at the end, a length prefix say, is put before the body without
+ *              moving it: weir_buf_set_headroom() keeps room in front of each message, and
+ *              weir_buf_prepend() takes of it. What is not taken is no part of the message.
+ * Handing over What is in the buffer leaves it as slices, which outlive it, without a copy:
+ *              weir_buf_split() the front, weir_buf_sub() any part, weir_buf_freeze() all of it.
  * Invariants   Segments are in order; their sizes add up to weir_buf_size(). Only the last segment
  *              is written to, and only past its committed end. Views handed out never move.
- * Bounds       limit_bytes bounds the bytes in the buffer; at the limit -ENOBUFS, nothing changed.
+ * Bounds       limit_bytes bounds the bytes in the buffer, message_limit_bytes those of a message,
+ *              messages_max the list of messages; at a limit -ENOBUFS, nothing changed.
+ * Overlap      What is appended may lie in this very buffer, even where it is appended to: the
+ *              bytes are taken as they were before the call.
  * Threads      one writer, the owner of the pool. Slices taken from it may be dropped anywhere.
  * Errors       0 or -ENOMEM the source failed, -ENOBUFS a limit is reached, -EOVERFLOW a size.
  */
@@ -31,11 +40,13 @@
 #define WEIR_BUF_H
 
 #include <assert.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/uio.h>
 
 #include <weir/base.h>
+#include <weir/chain.h>
 #include <weir/growth.h>
 #include <weir/pool.h>
 #include <weir/slice.h>
@@ -50,8 +61,13 @@ struct weir_buf_options {
     size_t limit_bytes;       /**< most bytes in the buffer at a time; 0: no limit */
     /** weir_buf_append_slice() copies slices smaller than this and links the rest; 0: 1024 */
     size_t link_min_bytes;
+    size_t message_limit_bytes; /**< most bytes of a message, its header included; 0: no limit */
+    size_t headroom_bytes;      /**< see weir_buf_set_headroom(); 0: none */
     /** Next segment in percent of the last one, 100..1000; 0: 150, which moved messages grow by. */
     uint32_t growth_percent;
+    /** Keep a list of the messages in the buffer, of at most so many, see weir_buf_message(). 0: no
+     * list, which costs nothing; else 24 bytes of the pool for each. */
+    uint32_t messages_max;
 };
 
 /** One stretch of bytes. Private. */
@@ -68,7 +84,10 @@ struct weir_buf {
     uint8_t *pos;     /* next byte to write, in the last segment; NULL: none is open */
     uint8_t *end;     /* one past the last byte that block and limit let us write */
     uint8_t *open;    /* first byte not yet accounted for in the last segment's size */
-    uint8_t *message; /* first byte of the message that is begun; NULL: none */
+    uint8_t *message; /* what may still move of the message that is begun; NULL: none is */
+    /* Set: who begins and ends messages inline, as pack does, has to call weir_buf_begin() and
+     * weir_buf_end() instead, which have more to do. */
+    bool slow_messages;
     struct weir_pool *pool;
     struct weir_buf_segment *segments; /* inline_segments, or in table */
     uint32_t first;                    /* index of the first live segment */
@@ -80,6 +99,20 @@ struct weir_buf {
     struct weir_growth growth; /* of segments, in bytes; its limit is limit_bytes */
     size_t link_min_bytes;
     uint64_t bytes_copied; /* see weir_buf_bytes_copied() */
+    /* The first error of the packer that writes the message, and where; only where there is one. */
+    int message_error;
+    size_t message_error_offset;
+    size_t headroom_bytes; /* that messages are begun with */
+    size_t headroom_left;  /* in front of the message that is begun */
+    size_t header_bytes;   /* that were put before the message that is begun */
+    size_t message_limit_bytes;
+    size_t message_fixed;    /* bytes of the message before what may move: linked, and before it */
+    uint32_t message_index;  /* of the live segment that it begins in, if there are such bytes */
+    uint32_t messages_max;   /* of the list; 0: there is none */
+    uint32_t messages_first; /* entry of the first one */
+    uint32_t messages_count; /* that are whole in the buffer */
+    struct weir_block *listed; /* memory of the list */
+    uint64_t consumed_bytes;   /* from the front since init or reset */
     struct weir_buf_segment inline_segments[WEIR_BUF_INLINE_SEGMENTS];
 };
 
@@ -131,30 +164,102 @@ WEIR_API int weir_buf_append(struct weir_buf *buf, struct weir_view bytes);
  *
  * @slice     stays the caller's
  * Returns    0, -ENOMEM, -ENOBUFS, -EOVERFLOW; on an error the buffer is as before.
- * Not        within a message (asserted): messages are contiguous.
+ * Messages   one that bytes are linked into is in pieces, see weir_buf_end(); what was appended to
+ *            it before no longer moves.
  */
 WEIR_API int weir_buf_append_slice(struct weir_buf *buf, const struct weir_slice *slice);
 
 /**
- * Begin a message: everything appended until weir_buf_end() is contiguous.
+ * Append the bytes of a chain, each slice as weir_buf_append_slice(): all of them, or nothing.
  *
- * @hint_bytes  expected size, 0 if unknown; a message within its hint is never moved
- * Returns      0, -ENOMEM, -ENOBUFS (limit_bytes leaves less than the hint), -EOVERFLOW; on an
- *              error the buffer is as before.
+ * @chain     stays the caller's
+ */
+WEIR_API int weir_buf_append_chain(struct weir_buf *buf, const struct weir_chain *chain);
+
+/**
+ * Begin a message: everything appended until weir_buf_end() is contiguous, unless it is linked.
+ *
+ * @hint_bytes  expected size without a header, 0 if unknown; a message within its hint is never
+ *              moved
+ * Returns      0, -ENOMEM, -ENOBUFS (limit_bytes or message_limit_bytes leaves less than the hint
+ *              and the headroom, or there are messages_max messages), -EOVERFLOW; on an error the
+ *              buffer is as before.
  * Not          while another message is begun (asserted).
  */
 WEIR_API int weir_buf_begin(struct weir_buf *buf, size_t hint_bytes);
 
 /**
+ * Keep @headroom_bytes free in front of each message that is begun from now on, a packer's too.
+ *
+ *     weir_buf_set_headroom(&buf, 4);
+ *     weir_pack_begin(&p, &buf, 0);
+ *     ...
+ *     size_t body = weir_pack_offset(&p);
+ *     weir_buf_prepend(&buf, 4, &at);
+ *     weir_wire_store32(at, (uint32_t)body);
+ *     weir_pack_end(&p, &frame);                       // prefix and body
+ *
+ * @headroom_bytes  0: none. Counts against both limits from the message's begin to its end.
+ */
+WEIR_API void weir_buf_set_headroom(struct weir_buf *buf, size_t headroom_bytes);
+
+/**
+ * Put @size_bytes before the first byte of the message that is begun (asserted).
+ *
+ * May be done several times, each goes before the one before.
+ *
+ * @ret         written on success only: where to write them. Until then they are undefined.
+ * Returns      0; -ENOBUFS less headroom is left: nothing changed.
+ * Valid until  the next call that appends, cancel or end: write them at once.
+ */
+WEIR_API int weir_buf_prepend(struct weir_buf *buf, size_t size_bytes, uint8_t **ret);
+
+/**
+ * Bytes of the message that is begun (asserted), its header included; not those that a packer has
+ * yet to hand over, which keeps its own position: weir_pack_offset().
+ */
+WEIR_INLINE size_t weir_buf_message_bytes(const struct weir_buf *buf);
+
+/**
  * End the message.
  *
- * @ret         NULL, or receives the message's bytes
+ * @ret         NULL, or receives the message's bytes. One in pieces, since slices were linked into
+ *              it, has no view: data is NULL and size 0. See weir_buf_end_chain().
  * Valid until  the bytes are consumed, reset, fini; longer for holders, see weir_buf_slice_of().
  */
 WEIR_API void weir_buf_end(struct weir_buf *buf, struct weir_view *ret);
 
+/**
+ * End the message and append it to a chain, in as many slices as it has pieces.
+ *
+ * @ret      an initialised chain; it holds what it gets, which stays in the buffer nevertheless
+ * Returns   0; -ENOMEM, -ENOBUFS, -EOVERFLOW of the chain: the message is still begun.
+ */
+WEIR_API int weir_buf_end_chain(struct weir_buf *buf, struct weir_chain *ret);
+
 /** Forget the message that is begun; the buffer is as it was before weir_buf_begin(). */
 WEIR_API void weir_buf_cancel(struct weir_buf *buf);
+
+/**
+ * The number of messages in the list: those that are whole in the buffer, the oldest first. A
+ * message leaves the list when the first of its bytes is consumed or split off.
+ *
+ * 0 where the options said no messages_max.
+ */
+WEIR_INLINE uint32_t weir_buf_message_count(const struct weir_buf *buf);
+
+/**
+ * One of the messages in the list.
+ *
+ * @index       0..weir_buf_message_count() - 1 (asserted)
+ * @ret         its bytes; data NULL and size 0 for one in pieces, see weir_buf_message_chain()
+ * Valid until  as the view that weir_buf_end() gave.     Cost  none.
+ */
+WEIR_API void weir_buf_message(const struct weir_buf *buf, uint32_t index, struct weir_view *ret);
+
+/** The same, appended to a chain. Returns as weir_buf_sub(). */
+WEIR_API int weir_buf_message_chain(const struct weir_buf *buf, uint32_t index,
+                                    struct weir_chain *ret);
 
 /** Bytes in the buffer: appended and not consumed, an unfinished message included. */
 WEIR_INLINE size_t weir_buf_size(const struct weir_buf *buf);
@@ -172,6 +277,49 @@ WEIR_INLINE size_t weir_buf_size(const struct weir_buf *buf);
  */
 WEIR_API unsigned weir_buf_iovecs(const struct weir_buf *buf, size_t offset_bytes,
                                   struct iovec *iov, struct weir_block **blocks, unsigned iov_max);
+
+/**
+ * The same for @size_bytes from @offset_bytes; what is not complete, or not there, is left out.
+ *
+ * After a short write of a part, go on with as much added to the offset and taken from the size.
+ */
+WEIR_API unsigned weir_buf_iovecs_part(const struct weir_buf *buf, size_t offset_bytes,
+                                       size_t size_bytes, struct iovec *iov,
+                                       struct weir_block **blocks, unsigned iov_max);
+
+/**
+ * Any part as slices, which outlive the buffer: append @size_bytes from @offset_bytes to a chain.
+ *
+ * The buffer keeps the bytes, and may go on writing behind them.
+ *
+ * @ret      an initialised chain, of this or another pool; it gets references of its own
+ * Returns   0; -EOVERFLOW the part is not all there, or not complete since it lies in the message
+ *           that is begun; -ENOMEM, -ENOBUFS, -EOVERFLOW of the chain: @ret is as before.
+ * Cost      the segments up to the part's end; no byte is copied.
+ */
+WEIR_API int weir_buf_sub(const struct weir_buf *buf, size_t offset_bytes, size_t size_bytes,
+                          struct weir_chain *ret);
+
+/**
+ * Cut the buffer in two: its first @size_bytes leave it and are appended to a chain.
+ *
+ * No byte moves, also where the cut goes through a segment: both sides hold it then, and the buffer
+ * goes on writing behind its end. To hand them to another buffer: weir_buf_append_chain().
+ *
+ * Returns   as weir_buf_sub(): on an error buffer and chain are as before.
+ * Not       while a message is begun (asserted).
+ */
+WEIR_API int weir_buf_split(struct weir_buf *buf, size_t size_bytes, struct weir_chain *ret);
+
+/**
+ * Empty the buffer into one slice, which outlives it.
+ *
+ * @ret      written on success only: the segment itself if there is only one, else a block of the
+ *           buffer's pool that all of them are gathered in, counted in bytes_copied
+ * Returns   0; -ENOMEM, -ENOBUFS: the buffer is as before.
+ * Not       while a message is begun (asserted).
+ */
+WEIR_API int weir_buf_freeze(struct weir_buf *buf, struct weir_slice *ret);
 
 /**
  * A slice of bytes of this buffer, which outlives it.
@@ -238,6 +386,17 @@ WEIR_INLINE void weir_buf_commit(struct weir_buf *buf, size_t size_bytes)
     assert(size_bytes <= weir_buf_room_bytes(buf));
     if (size_bytes != 0)
         buf->pos += size_bytes;
+}
+
+WEIR_INLINE size_t weir_buf_message_bytes(const struct weir_buf *buf)
+{
+    assert(buf->message != NULL);
+    return buf->message_fixed + (size_t)(buf->pos - buf->message);
+}
+
+WEIR_INLINE uint32_t weir_buf_message_count(const struct weir_buf *buf)
+{
+    return buf->messages_count;
 }
 
 WEIR_INLINE uint64_t weir_buf_bytes_copied(const struct weir_buf *buf)

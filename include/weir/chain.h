@@ -125,6 +125,9 @@ WEIR_API int weir_chain_sub(const struct weir_chain *chain, size_t offset_bytes,
  */
 WEIR_API void weir_chain_consume(struct weir_chain *chain, size_t size_bytes);
 
+/** Remove all but the first @size_bytes (asserted to be there) and drop what lies behind them. */
+WEIR_API void weir_chain_truncate(struct weir_chain *chain, size_t size_bytes);
+
 /**
  * Export as iovecs, for writev(2) and sendmsg(2); after a short write, from what is left.
  *
@@ -135,6 +138,10 @@ WEIR_API void weir_chain_consume(struct weir_chain *chain, size_t size_bytes);
  */
 WEIR_API unsigned weir_chain_iovecs(const struct weir_chain *chain, size_t offset_bytes,
                                     struct iovec *iov, unsigned iov_max);
+
+/** The same for @size_bytes from @offset_bytes, or as many as are there. */
+WEIR_API unsigned weir_chain_iovecs_part(const struct weir_chain *chain, size_t offset_bytes,
+                                         size_t size_bytes, struct iovec *iov, unsigned iov_max);
 
 /**
  * Copy @size_bytes from @offset_bytes to @dst.
@@ -183,8 +190,8 @@ WEIR_API uint64_t weir_chain_hash(const struct weir_chain *chain, uint64_t seed)
  * A place in a chain, that goes forward. The caller's storage, a value: a copy is a bookmark.
  * Fields are private.
  *
- * Appending to the chain leaves readers valid: they find more. Consuming, reset, move and fini end
- * them.
+ * Appending to the chain leaves readers valid: they find more. Consuming, truncating before where
+ * they are, reset, move and fini end them.
  */
 struct weir_chain_reader {
     const struct weir_chain *chain;

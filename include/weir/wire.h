@@ -127,19 +127,25 @@ WEIR_INLINE void weir_wire_store64(uint8_t *at, uint64_t value)
 }
 
 /**
- * Copy @size bytes, at most 32, without a call: both ends as words that overlap in the middle.
- * Where the size is a constant the compiler does as well on its own.
+ * Copy @size bytes, at most 32, without a call, as words that overlap.
+ *
+ * From 8 bytes up there is no branch on the size, which nothing predicts where strings are of all
+ * lengths. Below that there is, because bytes that are not the string's may not be read, and what
+ * avoids both costs more than it saves. Where the size is a constant the compiler does as well on
+ * its own.
  */
 WEIR_INLINE void weir_wire_copy_short(uint8_t *to, const uint8_t *from, size_t size)
 {
     if (__builtin_constant_p(size)) {
         memcpy(to, from, size);
-    } else if (size >= 16) {
-        memcpy(to, from, 16);
-        memcpy(to + size - 16, from + size - 16, 16);
     } else if (size >= 8) {
+        size_t last = size - 8;
+        size_t second = last < 8 ? last : 8;
+        size_t third = last < 16 ? last : 16;
         memcpy(to, from, 8);
-        memcpy(to + size - 8, from + size - 8, 8);
+        memcpy(to + second, from + second, 8);
+        memcpy(to + third, from + third, 8);
+        memcpy(to + last, from + last, 8);
     } else if (size >= 4) {
         memcpy(to, from, 4);
         memcpy(to + size - 4, from + size - 4, 4);
