@@ -23,6 +23,7 @@
 #include <weir/pack.h>
 #include <weir/unpack.h>
 #include <weir/check.h>
+#include <weir/walk.h>
 #include <weir/msgpack.h>
 #include <weir/canonical.h>
 #include <weir/stream.h>

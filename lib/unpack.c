@@ -477,8 +477,7 @@ int weir_unpack_peek_slow(const struct weir_unpacker *unpacker, enum weir_type *
     return 0;
 }
 
-/* The value of a scalar whose type, integers' sign aside, is known. */
-static void read_scalar(const uint8_t *at, struct weir_value *value)
+void weir__read_scalar(const uint8_t *at, struct weir_value *value)
 {
     switch (value->type) {
     case WEIR_TYPE_UINT:
@@ -519,7 +518,7 @@ int weir_unpack_next_slow(struct weir_unpacker *unpacker, struct weir_value *ret
             value.ext_type = ext_type(&head);
     } else {
         value.count = head.length;
-        read_scalar(head.at, &value);
+        weir__read_scalar(head.at, &value);
         weir__unpack_take(unpacker, &head);
     }
     *ret = value;

@@ -60,6 +60,9 @@ uint64_t weir__integer_bits(const uint8_t *at);
 /** Whether the integer at @at, whose head is there, is below 0. */
 bool weir__integer_negative(const uint8_t *at);
 
+/** The value of the scalar at @at, whose head is there and whose type weir__tag_type() has told. */
+void weir__read_scalar(const uint8_t *at, struct weir_value *value);
+
 /* What is wrong, in the words of weir_check(): a value of @type is cut off; weir__unpack_tag() has
  * returned @error; and so on. */
 const char *weir__cut_reason(enum weir_type type);
