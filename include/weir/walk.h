@@ -2,9 +2,9 @@
 /**
  * walk: checked bytes read without looking at the end of the input.
  *
- * A weir_unpacker asks before each value whether it is there. A weir_walk does not: it reads only a
- * weir_checked, which weir_check_with() has made, so the types tell what is trusted. Bytes that come
- * from elsewhere go through the check first; what is read more than once is then checked once.
+ * A weir_unpacker asks before each value whether it is there. A weir_walk does not: it reads only
+ * a weir_checked, which weir_check_with() has made, so the types tell what is trusted. Bytes that
+ * come from elsewhere go through the check first; what is read more than once is checked once.
  *
  *     struct weir_checked message;
  *     struct weir_walk walk;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * fuzz_canonical: the canonical form of any bytes is MessagePack, no longer than they were, and its
- * own canonical form; and bytes that have none are no MessagePack, too deep or have equal keys. What
- * weir_check_with() takes for canonical is what is its own canonical form.
+ * own canonical form; and bytes that have none are no MessagePack, too deep or have equal keys.
+ * What weir_check_with() takes for canonical is what is its own canonical form.
  *
  * The first byte chooses the depth, the rest are the values.
  */
