@@ -536,32 +536,29 @@ static void skip_run(struct weir_unpacker *unpacker, uint64_t *ret_to_come)
     const uint8_t *end = unpacker->end;
     size_t beyond = beyond_bytes(unpacker);
     uint64_t to_come = *ret_to_come;
-    uint64_t taken = 0;
+    uint64_t announced = to_come; /* all that to_come ever was: what it has become less was taken */
 
     while (to_come != 0 && (size_t)(end - at) >= WEIR__ROOM) {
-        size_t step = weir__step(at);
+        unsigned tag = at[0];
+        to_come--;
+        if (WEIR_LIKELY(weir__step_frequent(&at, tag)))
+            continue;
+        size_t step = weir__wire_steps[tag];
         if (WEIR_UNLIKELY(step == 0)) {
-            struct weir_wire_tag tag = weir_wire_tags[at[0]];
-            uint64_t length = weir_wire_length(at, tag);
-            size_t left = (size_t)(end - at) - tag.head_bytes;
-            step = tag.head_bytes;
-            if (tag.kind == WEIR_WIRE_BYTES) {
-                if (length > left)
-                    break;
-                step += length;
-            } else {
-                uint64_t values = tag.kind == WEIR_WIRE_MAP ? 2 * length : length;
-                left += beyond;
-                if (tag.kind == WEIR_WIRE_BAD || values > left)
-                    break;
-                to_come += values;
-                if (to_come - 1 > left)
-                    to_come = (uint64_t)left + 2; /* see weir__unpack_skip() */
+            uint64_t values = 0;
+            step = weir__step_counted(at, end, beyond, &values);
+            if (step == 0) {
+                to_come++;
+                break;
             }
+            /* More than there are bytes are as wrong as twice as many: see weir__unpack_skip(). */
+            uint64_t left = (uint64_t)(end - at) + beyond;
+            uint64_t most = to_come < left ? left - to_come : 0;
+            values = values < most ? values : most;
+            to_come += values;
+            announced += values;
         }
         at += step;
-        to_come--;
-        taken++;
     }
     /* The rest of the piece, but for what is rare. */
     while (to_come != 0 && at != end) {
@@ -570,10 +567,9 @@ static void skip_run(struct weir_unpacker *unpacker, uint64_t *ret_to_come)
             break;
         at += step;
         to_come--;
-        taken++;
     }
     unpacker->pos = at;
-    unpacker->elements_left -= taken;
+    unpacker->elements_left -= announced - to_come;
     *ret_to_come = to_come;
 }
 
