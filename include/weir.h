@@ -29,6 +29,7 @@
 #include <weir/edit.h>
 #include <weir/bulk.h>
 #include <weir/check.h>
+#include <weir/walk.h>
 #include <weir/stream.h>
 #include <weir/ring.h>
 #include <weir/file.h>

@@ -477,8 +477,7 @@ int weir_unpack_peek_slow(const struct weir_unpacker *unpacker, enum weir_type *
     return 0;
 }
 
-/* The value of a scalar whose type, integers' sign aside, is known. */
-static void read_scalar(const uint8_t *at, struct weir_value *value)
+void weir__read_scalar(const uint8_t *at, struct weir_value *value)
 {
     switch (value->type) {
     case WEIR_TYPE_UINT:
@@ -519,7 +518,7 @@ int weir_unpack_next_slow(struct weir_unpacker *unpacker, struct weir_value *ret
             value.ext_type = ext_type(&head);
     } else {
         value.count = head.length;
-        read_scalar(head.at, &value);
+        weir__read_scalar(head.at, &value);
         weir__unpack_take(unpacker, &head);
     }
     *ret = value;
@@ -537,32 +536,29 @@ static void skip_run(struct weir_unpacker *unpacker, uint64_t *ret_to_come)
     const uint8_t *end = unpacker->end;
     size_t beyond = beyond_bytes(unpacker);
     uint64_t to_come = *ret_to_come;
-    uint64_t taken = 0;
+    uint64_t announced = to_come; /* all that to_come ever was: what it has become less was taken */
 
     while (to_come != 0 && (size_t)(end - at) >= WEIR__ROOM) {
-        size_t step = weir__step(at);
+        unsigned tag = at[0];
+        to_come--;
+        if (WEIR_LIKELY(weir__step_frequent(&at, tag)))
+            continue;
+        size_t step = weir__wire_steps[tag];
         if (WEIR_UNLIKELY(step == 0)) {
-            struct weir_wire_tag tag = weir_wire_tags[at[0]];
-            uint64_t length = weir_wire_length(at, tag);
-            size_t left = (size_t)(end - at) - tag.head_bytes;
-            step = tag.head_bytes;
-            if (tag.kind == WEIR_WIRE_BYTES) {
-                if (length > left)
-                    break;
-                step += length;
-            } else {
-                uint64_t values = tag.kind == WEIR_WIRE_MAP ? 2 * length : length;
-                left += beyond;
-                if (tag.kind == WEIR_WIRE_BAD || values > left)
-                    break;
-                to_come += values;
-                if (to_come - 1 > left)
-                    to_come = (uint64_t)left + 2; /* see weir__unpack_skip() */
+            uint64_t values = 0;
+            step = weir__step_counted(at, end, beyond, &values);
+            if (step == 0) {
+                to_come++;
+                break;
             }
+            /* More than there are bytes are as wrong as twice as many: see weir__unpack_skip(). */
+            uint64_t left = (uint64_t)(end - at) + beyond;
+            uint64_t most = to_come < left ? left - to_come : 0;
+            values = values < most ? values : most;
+            to_come += values;
+            announced += values;
         }
         at += step;
-        to_come--;
-        taken++;
     }
     /* The rest of the piece, but for what is rare. */
     while (to_come != 0 && at != end) {
@@ -571,10 +567,9 @@ static void skip_run(struct weir_unpacker *unpacker, uint64_t *ret_to_come)
             break;
         at += step;
         to_come--;
-        taken++;
     }
     unpacker->pos = at;
-    unpacker->elements_left -= taken;
+    unpacker->elements_left -= announced - to_come;
     *ret_to_come = to_come;
 }
 

@@ -59,32 +59,46 @@ static void check_run(struct checker *checker)
     uint32_t depth = checker->depth;
 
     while ((size_t)(end - at) >= WEIR__ROOM) {
-        size_t step = weir__step(at);
-        uint64_t values = 0;
+        unsigned tag = at[0];
+        if (WEIR_UNLIKELY(to_come == 0)) {
+            to_come = checker->outer[--depth];
+            continue;
+        }
+        if (WEIR_LIKELY(weir__step_frequent(&at, tag))) {
+            to_come--;
+            continue;
+        }
+        size_t step = weir__wire_steps[tag];
         if (WEIR_UNLIKELY(step == 0)) {
-            struct weir_wire_tag tag = weir_wire_tags[at[0]];
-            uint64_t length = weir_wire_length(at, tag);
-            size_t left = (size_t)(end - at) - tag.head_bytes;
-            step = tag.head_bytes;
-            if (tag.kind == WEIR_WIRE_BYTES) {
-                if (length > left)
+            uint64_t values = 0;
+            step = weir__step_counted(at, end, 0, &values);
+            if (step == 0)
+                break;
+            if (values == 0) { /* even an empty one counts */
+                if (depth == checker->depth_max && weir_wire_tags[tag].kind != WEIR_WIRE_BYTES)
                     break;
-                step += length;
             } else {
-                values = tag.kind == WEIR_WIRE_MAP ? 2 * length : length;
-                if (tag.kind == WEIR_WIRE_BAD || values > left || depth == checker->depth_max)
+                if (depth == checker->depth_max)
                     break;
+                checker->outer[depth++] = to_come - 1;
+                to_come = values + 1;
             }
         }
         at += step;
         to_come--;
-        if (values != 0) {
-            checker->outer[depth++] = to_come;
-            to_come = values;
-        }
+    }
+    /* The rest, but for what is rare. */
+    while (at != end) {
+        size_t step = weir__wire_steps[at[0]];
         while (to_come == 0)
             to_come = checker->outer[--depth];
+        if (step == 0 || step > (size_t)(end - at))
+            break;
+        at += step;
+        to_come--;
     }
+    while (to_come == 0)
+        to_come = checker->outer[--depth];
     checker->cursor.pos = at;
     checker->to_come = to_come;
     checker->depth = depth;

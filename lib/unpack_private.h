@@ -60,6 +60,9 @@ uint64_t weir__integer_bits(const uint8_t *at);
 /** Whether the integer at @at, whose head is there, is below 0. */
 bool weir__integer_negative(const uint8_t *at);
 
+/** The value of the scalar at @at, whose head is there and whose type weir__tag_type() has told. */
+void weir__read_scalar(const uint8_t *at, struct weir_value *value);
+
 /* What is wrong, in the words of weir_check(): a value of @type is cut off; weir__unpack_tag() has
  * returned @error; and so on. */
 const char *weir__cut_reason(enum weir_type type);
@@ -77,24 +80,68 @@ static inline uint64_t weir__head_values(const struct weir__head *head)
 }
 
 /**
- * The size of a value whose tag decides it; 0 if the tag does not.
+ * Pass over the value at @*at, whose tag is @tag, if that is frequent and decides the size. Returns
+ * whether it was.
  *
  * What is frequent and predictable is found by branches, which let the processor go on before it
- * knows the tag; the rest by the table. Measured against both alone.
+ * knows the tag; weir__wire_steps is for the rest. Measured against both alone. Each branch ends on
+ * its own: a loop goes on from there.
  */
+static inline __attribute__((always_inline)) bool weir__step_frequent(const uint8_t **at,
+                                                                      unsigned tag)
+{
+    if ((tag & 0xe0u) == WEIR_TAG_FIXSTR) {
+        *at += 1 + (tag & 0x1fu);
+        return true;
+    }
+    if (tag < 0x80) {
+        *at += 1;
+        return true;
+    }
+    if (tag == WEIR_TAG_FLOAT64) {
+        *at += 9;
+        return true;
+    }
+    if ((tag | 1u) == WEIR_TAG_TRUE) {
+        *at += 1;
+        return true;
+    }
+    return false;
+}
+
+/** The size of a value whose tag decides it; 0 if the tag does not. */
 static inline size_t weir__step(const uint8_t *at)
 {
-    unsigned tag = at[0];
+    const uint8_t *after = at;
 
-    if ((tag & 0xe0u) == WEIR_TAG_FIXSTR)
-        return 1 + (tag & 0x1fu);
-    if (tag < 0x80)
-        return 1;
-    if (tag == WEIR_TAG_FLOAT64)
-        return 9;
-    if ((tag | 1u) == WEIR_TAG_TRUE)
-        return 1;
-    return weir__wire_steps[tag];
+    return weir__step_frequent(&after, at[0]) ? (size_t)(after - at) : weir__wire_steps[at[0]];
+}
+
+/**
+ * The size of the next step where the tag does not decide it, and the values that follow: of a head,
+ * or of a str, bin or ext with its payload. WEIR__ROOM bytes are readable at @at. 0: it is not all
+ * there, or the reserved byte.
+ *
+ * @beyond   bytes there are besides those up to @end
+ */
+static inline size_t weir__step_counted(const uint8_t *at, const uint8_t *end, size_t beyond,
+                                        uint64_t *ret_values)
+{
+    if ((at[0] & 0xe0u) == WEIR_TAG_FIXMAP) { /* or a fixarray */
+        uint64_t count = at[0] & 0x0fu;
+        *ret_values = at[0] < WEIR_TAG_FIXARRAY ? 2 * count : count;
+        return *ret_values < (size_t)(end - at) ? 1 : 0;
+    }
+    struct weir_wire_tag tag = weir_wire_tags[at[0]];
+    uint64_t length = weir_wire_length(at, tag);
+    size_t left = (size_t)(end - at) - tag.head_bytes;
+    if (tag.kind == WEIR_WIRE_BYTES)
+        return length <= left ? tag.head_bytes + (size_t)length : 0;
+    uint64_t values = tag.kind == WEIR_WIRE_MAP ? 2 * length : length;
+    if (tag.kind == WEIR_WIRE_BAD || values > left + beyond)
+        return 0;
+    *ret_values = values;
+    return tag.head_bytes;
 }
 
 /** Pass over a value, by its tag alone where that does. */

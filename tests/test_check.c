@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <weir/canonical.h>
 #include <weir/check.h>
-#include <weir/pack.h>
 
 #include "documents.h"
 
@@ -258,6 +258,42 @@ static void keys_must_stand_in_the_order_of_their_bytes(void **state)
         check(VIEW("\x82\x81\x01\x03\x00\x81\x01\x02\x00"), canonical), -EBADMSG, 5, order);
     assert_fault(check(VIEW("\x81\x82\x02\x00\x01\x00\x00"), canonical), -EBADMSG, 4, order);
     assert_fault(check(VIEW("\x82\x80\x80\x90\x90"), canonical), 0, 5, WELL);
+}
+
+static void canonical_is_what_packing_makes_so(void **state)
+{
+    struct weir_pool *pool = test_pool_create(NULL);
+    struct test_random random;
+    unsigned unchanged = 0;
+
+    (void)state;
+    test_random_init(&random);
+    for (int round = 0; round < 1000; round++) {
+        struct weir_packer packer;
+        struct weir_view made, input;
+        struct weir_buf buf;
+        msgpack_sbuffer bytes;
+        msgpack_packer theirs;
+        msgpack_sbuffer_init(&bytes);
+        msgpack_packer_init(&theirs, &bytes, msgpack_sbuffer_write);
+        random_document(&theirs, &random, 3);
+        input = weir_view_of(bytes.data, bytes.size);
+        assert_int_equal(weir_buf_init(&buf, pool, NULL), 0);
+        weir_pack_begin(&packer, &buf, 0);
+        weir_pack_raw(&packer, input);
+        int rc = weir_pack_end_canonical(&packer, NULL, &made);
+        bool same = rc == 0 && weir_view_equal(made, input);
+        assert_int_equal(check(input, WEIR_CHECK_CANONICAL).error, same ? 0 : -EBADMSG);
+        if (rc == 0) {
+            assert_int_equal(check(made, WEIR_CHECK_CANONICAL).error, 0);
+            assert_int_equal(check(input, WEIR_CHECK_UNIQUE).error, 0);
+        }
+        unchanged += same;
+        weir_buf_fini(&buf);
+        msgpack_sbuffer_destroy(&bytes);
+    }
+    assert_true(unchanged > 100 && unchanged < 1000);
+    test_pool_destroy(pool);
 }
 
 /* --- unique keys ----------------------------------------------------------------------------- */
@@ -552,6 +588,7 @@ int main(void)
         cmocka_unit_test(heads_must_be_in_their_shortest_form),
         cmocka_unit_test(long_heads_are_for_what_is_long),
         cmocka_unit_test(keys_must_stand_in_the_order_of_their_bytes),
+        cmocka_unit_test(canonical_is_what_packing_makes_so),
         cmocka_unit_test(equal_keys_are_found_in_any_order_and_form),
         cmocka_unit_test(keys_are_kept_within_the_arena_or_not_at_all),
         cmocka_unit_test(an_offset_has_a_path),

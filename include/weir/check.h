@@ -21,9 +21,10 @@
  *              orders them, and no two keys equal. Floats keep their width and their bits, NaN
  *              included; what a str, bin or ext contains is not looked at, timestamps included.
  * Equal keys   are of one type and one value, in whatever form they are written: integers by
- *              number, str, bin and ext by their bytes, an ext by its type too. 1, 1.0 as float 32, 1.0 as float 64 and "1" are four keys; floats
- *              are equal if their bits are. An array or map as a key is equal to one that is
- *              encoded in the same bytes; in canonical form that is every equal one.
+ *              number, str, bin and ext by their bytes, an ext by its type too. 1, 1.0 as float 32,
+ *              1.0 as float 64 and "1" are four keys; floats are equal if their bits are. An array
+ *              or map as a key is equal to one that is encoded in the same bytes; in canonical form
+ *              that is every equal one.
  * Bounds       linear in the bytes; for WEIR_CHECK_UNIQUE a sort of the keys of each map, in place
  *              and never worse than n log n, whatever they are. An array or map that is a key is
  *              compared as bytes, each of them as often as keys lie around it: as deep as the limit
