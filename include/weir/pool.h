@@ -547,12 +547,9 @@ WEIR_INLINE int weir_pool_alloc(struct weir_pool *pool, size_t size_bytes, struc
             return 0;
         }
     }
-    /* A place of its own, so that the caller's can be a register. */
-    struct weir_block *made;
-    int rc = weir_pool_alloc_slow(pool, size_bytes, &made);
-    if (WEIR_LIKELY(rc >= 0))
-        *ret = made;
-    return rc;
+    /* With a pointer of our own in between, the caller's could stay in a register, a tenth of a pair;
+     * but gcc would warn wherever it does not see that a failure ends the matter. */
+    return weir_pool_alloc_slow(pool, size_bytes, ret);
 }
 
 WEIR_INLINE void weir_block_drop(struct weir_block *block)
