@@ -102,7 +102,7 @@ int weir__pool_obtain(struct weir_pool *pool, size_t bytes, size_t align_bytes, 
     /* Without a limit this says that no address space is that large. */
     if (!limit_allows(pool, bytes) && pool->limit_bytes != SIZE_MAX &&
         weir__pool_sweep_may_help(pool))
-        (void)weir__pool_sweep(pool, false);
+        (void)weir__pool_sweep(pool);
     if (!limit_allows(pool, bytes))
         return pool->limit_bytes == SIZE_MAX ? -ENOMEM : -ENOBUFS;
     while (bytes > pool->limit_bytes - pool->bytes_held)
@@ -111,7 +111,7 @@ int weir__pool_obtain(struct weir_pool *pool, size_t bytes, size_t align_bytes, 
         /* Nothing is given back in vain. */
         if (quota_may_allow(pool, bytes) && weir__pool_evict(pool))
             continue;
-        if (!weir__pool_sweep_may_help(pool) || weir__pool_sweep(pool, false) == 0)
+        if (!weir__pool_sweep_may_help(pool) || weir__pool_sweep(pool) == 0)
             return -ENOBUFS;
     }
 
@@ -347,7 +347,7 @@ size_t weir_pool_trim(struct weir_pool *pool, size_t keep_bytes)
     uint64_t before = pool->bytes_held;
     (void)weir__pool_reclaim(pool);
     if (weir__pool_sweep_may_help(pool))
-        (void)weir__pool_sweep(pool, false);
+        (void)weir__pool_sweep(pool);
     weir__pool_shrink(pool, keep_bytes);
     return (size_t)(before - pool->bytes_held);
 }

@@ -54,6 +54,8 @@ struct weir__class {
     uint64_t carved_peak;
     uint64_t misses;
     uint64_t remote_releases;
+    uint64_t swept_operations; /* of all classes, up to the last sweep of this one */
+    uint64_t swept_releases;   /* of this one */
     size_t retain_bytes;
     uint32_t slab_blocks;  /* blocks in a slab; 0 in slab 0: none fits */
     uint32_t slab0_blocks; /* in the first slab of a segment, which begins with its header */
@@ -168,8 +170,7 @@ struct weir_pool {
     uint64_t adopted_bytes_in_use;
     uint64_t sweeps;
     uint64_t slabs_emptied;
-    uint64_t swept_operations; /* allocations and releases up to the last sweep */
-    uint64_t swept_releases;
+    uint64_t swept_releases; /* up to the last sweep that kept nothing back */
     uint32_t segment_count;
     uint32_t segment_index_end; /* above every index in use */
     uint32_t class_count;
@@ -292,11 +293,12 @@ int weir__class_refill(struct weir_pool *pool, struct weir_pool_class *home);
 /* Obtain what is to be there from the start. */
 int weir__pool_prealloc(struct weir_pool *pool, const struct weir_pool_options *options);
 
-/* Sort all free blocks by slab, find the empty slabs and take them from their class; with
- * @keep_some up to retain_bytes of each class excepted. Returns their number. */
-size_t weir__pool_sweep(struct weir_pool *pool, bool keep_some);
+/* Sort all free blocks by slab, find the empty slabs and take them from their class. Returns their
+ * number. */
+size_t weir__pool_sweep(struct weir_pool *pool);
 
-/* A sweep if it has a prospect that is worth its cost. */
+/* The same for classes where it has a prospect that is worth its cost; what they may retain stays
+ * theirs. */
 size_t weir__pool_sweep_if_due(struct weir_pool *pool, uint64_t least_free_bytes);
 
 /* Whether a sweep could find anything that the last one did not. */

@@ -7,7 +7,8 @@
 /* Bounds a search that in practice ends at its first step. */
 #define SEGMENTS_TRIED_MAX 64
 
-/* A sweep before more is obtained: when a sixteenth of what is in use lies idle. */
+/* A sweep, before more is obtained or kept than it may be: when a sixteenth of what is in use lies
+ * idle. */
 #define SWEEP_SHARE 16
 
 /* More than any machine gives a program. */
@@ -287,7 +288,7 @@ static int slab_add(struct weir_pool *pool, struct weir_pool_class *home, struct
         /* It may have swept to make room, and found what is wanted. */
         slab = slab_find(pool, home);
         if (slab == NULL && rc == -ENOMEM && weir__pool_sweep_may_help(pool) &&
-            weir__pool_sweep(pool, false) != 0)
+            weir__pool_sweep(pool) != 0)
             slab = slab_find(pool, home);
         if (slab == NULL)
             return rc < 0 ? rc : -ENOMEM;
@@ -430,12 +431,17 @@ static void class_put_together(struct weir_pool_class *home)
     }
 }
 
-static size_t class_sweep(struct weir_pool *pool, struct weir_pool_class *home, size_t keep_bytes)
+/* Sort all free blocks of the class by slab and take the empty slabs from it, those above
+ * @keep_bytes. */
+static size_t class_sweep(struct weir_pool *pool, struct weir_pool_class *home, size_t keep_bytes,
+                          uint64_t operations)
 {
     struct weir__class *info = weir__class_info(home);
     struct weir__slab **link = &info->slabs;
     size_t emptied = 0;
 
+    info->swept_operations = operations;
+    info->swept_releases = home->releases;
     if (*weir__class_free(home) == NULL)
         return 0;
     class_sort_out(home);
@@ -477,14 +483,13 @@ static uint64_t operations_so_far(const struct weir_pool *pool)
     return operations;
 }
 
-size_t weir__pool_sweep(struct weir_pool *pool, bool keep_some)
+size_t weir__pool_sweep(struct weir_pool *pool)
 {
     size_t emptied = 0;
+    uint64_t operations = operations_so_far(pool);
     for (uint32_t i = 0; i < pool->class_count; i++)
-        emptied +=
-            class_sweep(pool, &pool->head.classes[i], keep_some ? pool->infos[i].retain_bytes : 0);
-    pool->swept_operations = operations_so_far(pool);
-    pool->swept_releases = keep_some ? UINT64_MAX : releases_so_far(pool);
+        emptied += class_sweep(pool, &pool->head.classes[i], 0, operations);
+    pool->swept_releases = releases_so_far(pool);
     weir__add(&pool->sweeps, 1);
     weir__add(&pool->slabs_emptied, emptied);
     return emptied;
@@ -496,23 +501,49 @@ bool weir__pool_sweep_may_help(const struct weir_pool *pool)
     return releases_so_far(pool) != pool->swept_releases;
 }
 
-/* Its cost is that of looking at every free block, so it is due when at least as many blocks came
- * and went since the last one. */
+static uint64_t class_free_blocks(const struct weir_pool_class *home)
+{
+    return weir__class_info(home)->carved - weir__class_in_use(home);
+}
+
+/* The cost is that of looking at every free block of the class, so it is due when at least as many
+ * blocks of any class came and went since the last time: a class that is no longer in demand is
+ * looked at too, and it is the one that has empty slabs. */
+static bool class_is_due(const struct weir_pool *pool, const struct weir_pool_class *home,
+                         uint64_t operations)
+{
+    const struct weir__class *info = weir__class_info(home);
+    uint64_t blocks = class_free_blocks(home);
+    return blocks * home->block_bytes >= slab_bytes(pool) / 2 &&
+           operations - info->swept_operations >= blocks && home->releases != info->swept_releases;
+}
+
 size_t weir__pool_sweep_if_due(struct weir_pool *pool, uint64_t least_free_bytes)
 {
     uint64_t free_bytes = 0;
-    uint64_t free_blocks = 0;
     for (uint32_t i = 0; i < pool->class_count; i++) {
         const struct weir_pool_class *home = &pool->head.classes[i];
-        uint64_t blocks = pool->infos[i].carved - weir__class_in_use(home);
-        free_blocks += blocks;
-        free_bytes += blocks * home->block_bytes;
+        free_bytes += class_free_blocks(home) * home->block_bytes;
     }
-    if (free_bytes < slab_bytes(pool) / 2 || free_bytes < least_free_bytes ||
-        operations_so_far(pool) - pool->swept_operations < free_blocks ||
-        !weir__pool_sweep_may_help(pool))
+    if (free_bytes < least_free_bytes)
         return 0;
-    return weir__pool_sweep(pool, true);
+
+    size_t emptied = 0;
+    uint64_t operations = operations_so_far(pool);
+    bool swept = false;
+    for (uint32_t i = 0; i < pool->class_count; i++) {
+        struct weir_pool_class *home = &pool->head.classes[i];
+        if (!class_is_due(pool, home, operations))
+            continue;
+        emptied += class_sweep(pool, home, pool->infos[i].retain_bytes, operations);
+        swept = true;
+    }
+    if (swept) {
+        pool->swept_releases = UINT64_MAX; /* it may have left what a whole sweep takes */
+        weir__add(&pool->sweeps, 1);
+        weir__add(&pool->slabs_emptied, emptied);
+    }
+    return emptied;
 }
 
 void weir__pool_shrink(struct weir_pool *pool, size_t keep_bytes)
@@ -530,6 +561,8 @@ void weir__pool_tend(struct weir_pool *pool)
     }
     if (pool->retain_bytes == SIZE_MAX)
         return;
-    (void)weir__pool_sweep_if_due(pool, pool->retain_bytes);
+    uint64_t in_use = weir__pool_in_use(pool);
+    if (pool->bytes_held - in_use > pool->retain_bytes)
+        (void)weir__pool_sweep_if_due(pool, in_use / SWEEP_SHARE);
     weir__pool_shrink(pool, pool->retain_bytes);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What the pool does with memory that is no longer used: reuse, retention, trim, quotas. */
+#include "../tools/bench/day.h"
 #include "support.h"
 
 #include <errno.h>
@@ -595,91 +596,38 @@ static void threads_never_pass_the_quota_they_share(void **state)
 #else
 #define CHURN_STEPS 10000000
 #endif
-#define CHURN_PHASES 40
-#define CHURN_BYTES ((double)(32 << 20))
-#define CHURN_RETAIN ((size_t)8 << 20)
-#define CHURN_BLOCKS 1000000
 
-struct churn {
-    struct weir_pool *pool;
-    struct test_random random;
-    struct weir_block **live;
-    size_t count;
-    size_t in_use;
-    size_t peak;
-    size_t target;
-    unsigned low_bits; /* the sizes that this phase prefers */
-    unsigned high_bits;
-};
-
-/* Half of the sizes are of all kinds from 17 to 65536, half of them as the hour prefers. */
-static size_t churn_size(struct churn *churn)
+/* The most that was ever held beyond retention, as a share of the peak in use. */
+static double churn_day(unsigned odd_percent, uint64_t seed)
 {
-    uint64_t draw = test_random(&churn->random);
-    unsigned bits = 5 + (unsigned)(draw >> 8) % 12;
+    const struct weir_pool_options options = {.retain_bytes = DAY_RETAIN_BYTES};
+    struct weir_pool *pool = create(&options);
+    struct day day = {.operations = CHURN_STEPS, .seed = seed, .odd_percent = odd_percent};
 
-    if (draw % 2 == 0)
-        bits = churn->low_bits + (unsigned)(draw >> 8) % (churn->high_bits - churn->low_bits + 1);
-    return ((size_t)1 << bits) - (size_t)(draw >> 32) % ((size_t)1 << (bits - 1));
+    assert_int_equal(day_run(&day, pool), 0);
+    print_message("# held beyond retention: at most %.3f of the peak in use\n", day.worst);
+    assert_true(weir__pool_check(pool));
+    assert_int_equal(stats_of(pool).total.bytes_in_use, day.in_use_bytes);
+    day_end(&day);
+    (void)weir_pool_trim(pool, DAY_RETAIN_BYTES);
+    assert_true(stats_of(pool).bytes_held <= DAY_RETAIN_BYTES + pool->pool_bytes);
+    test_pool_destroy(pool);
+    return day.worst;
 }
 
-static void churn_phase(struct churn *churn)
-{
-    double share = 0.4 + 0.6 * (double)test_random_below(&churn->random, 1000) / 1000;
-
-    churn->target = (size_t)(CHURN_BYTES * share);
-    churn->low_bits = 6 + (unsigned)test_random_below(&churn->random, 8);
-    churn->high_bits = churn->low_bits + 1 + (unsigned)test_random_below(&churn->random, 3);
-}
-
-static void churn_step(struct churn *churn)
-{
-    uint64_t one_in_four = test_random_below(&churn->random, 4);
-    bool grow = churn->in_use < churn->target ? one_in_four != 0 : one_in_four == 0;
-
-    if (churn->count == 0 || (grow && churn->count < CHURN_BLOCKS)) {
-        struct weir_block *block = take(churn->pool, churn_size(churn));
-        churn->live[churn->count++] = block;
-        churn->in_use += block->size;
-        if (churn->in_use > churn->peak)
-            churn->peak = churn->in_use;
-    } else {
-        size_t at = test_random_below(&churn->random, churn->count);
-        churn->in_use -= churn->live[at]->size;
-        weir_block_drop(churn->live[at]);
-        churn->live[at] = churn->live[--churn->count];
-    }
-}
-
+/* The bounds are for these very days, not for every one. */
 static void a_day_of_changing_sizes_holds_little_more_than_its_peak(void **state)
 {
-    static struct weir_block *live[CHURN_BLOCKS];
-    const struct weir_pool_options options = {.retain_bytes = CHURN_RETAIN};
-    struct churn churn = {.pool = create(&options), .live = live};
-    double worst = 0;
-
     (void)state;
-    test_random_seed(&churn.random, 20240229); /* the bound is for this day, not for every one */
-    for (long step = 0; step < CHURN_STEPS; step++) {
-        if (step % (CHURN_STEPS / CHURN_PHASES) == 0)
-            churn_phase(&churn);
-        churn_step(&churn);
-        if (step % 4096 != 0)
-            continue;
-        (void)weir_pool_reclaim(churn.pool);
-        double held = (double)stats_of(churn.pool).bytes_held - (double)CHURN_RETAIN;
-        if (held / (double)churn.peak > worst)
-            worst = held / (double)churn.peak;
-    }
-    print_message("# held beyond retention: at most %.3f of the peak in use\n", worst);
-    assert_true(worst <= 1.25);
-    assert_true(weir__pool_check(churn.pool));
-    assert_int_equal(stats_of(churn.pool).total.bytes_in_use, churn.in_use);
-    while (churn.count > 0)
-        weir_block_drop(live[--churn.count]);
-    (void)weir_pool_trim(churn.pool, CHURN_RETAIN);
-    assert_true(stats_of(churn.pool).bytes_held <= CHURN_RETAIN + churn.pool->pool_bytes);
-    test_pool_destroy(churn.pool);
+    for (uint64_t seed = 1; seed <= 2; seed++)
+        assert_true(churn_day(50, seed) <= 1.25);
+}
+
+static void a_day_of_abrupt_changes_holds_no_more_than_its_survivors_pin(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 3; seed++)
+        assert_true(churn_day(10, seed) <= 1.3);
 }
 
 int main(void)
@@ -702,6 +650,7 @@ int main(void)
         cmocka_unit_test(nothing_is_given_back_for_what_the_quota_refuses_all_the_same),
         cmocka_unit_test(threads_never_pass_the_quota_they_share),
         cmocka_unit_test(a_day_of_changing_sizes_holds_little_more_than_its_peak),
+        cmocka_unit_test(a_day_of_abrupt_changes_holds_no_more_than_its_survivors_pin),
     };
     return cmocka_run_group_tests_name("pool memory", tests, NULL, NULL);
 }
