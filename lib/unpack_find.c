@@ -130,25 +130,21 @@ static bool run_allowed(const struct weir_unpacker *unpacker)
 
 int weir_unpack_find_slow(struct weir_unpacker *unpacker, struct weir_view key)
 {
-    struct weir_unpacker ahead = *unpacker;
     struct wanted wanted = wanted_of(key);
     uint32_t pairs;
 
-    int rc = weir_unpack_map(&ahead, &pairs);
-    bool found = false;
-    while (rc == 0 && !found) {
-        if (run_allowed(&ahead) && find_run(&ahead, &pairs, &wanted))
-            break;
+    int rc = weir_unpack_map(unpacker, &pairs);
+    while (rc == 0) {
+        if (run_allowed(unpacker) && find_run(unpacker, &pairs, &wanted))
+            return 0;
         if (pairs == 0)
             return -ENOENT;
-        found = weir_unpack_key_slow(&ahead, key);
-        if (found)
-            break;
-        weir_unpack_skip_slow(&ahead);
-        rc = weir_unpack_skip_slow(&ahead);
+        if (weir_unpack_key_slow(unpacker, key))
+            return 0;
+        weir_unpack_skip_slow(unpacker);
+        rc = weir_unpack_skip_slow(unpacker);
         pairs--;
     }
-    *unpacker = ahead;
     return rc;
 }
 
@@ -210,6 +206,18 @@ static void select_run(struct weir_unpacker *unpacker, uint32_t *pairs, const st
     *pairs = left;
 }
 
+/* Read the next value as its bytes, which lie in one piece where there is only one. */
+static int select_value(struct weir_unpacker *unpacker, struct weir_view *ret)
+{
+    const uint8_t *from = unpacker->pos;
+
+    if (unpacker->pieces != NULL)
+        return weir_unpack_raw_slow(unpacker, ret);
+    int rc = weir__skip_value(unpacker);
+    *ret = weir_view_of(from, rc == 0 ? (size_t)(unpacker->pos - from) : 0);
+    return rc;
+}
+
 int weir_unpack_select(struct weir_unpacker *unpacker, const struct weir_view *keys, uint32_t count,
                        struct weir_view *ret)
 {
@@ -225,26 +233,27 @@ int weir_unpack_select(struct weir_unpacker *unpacker, const struct weir_view *k
         values[i] = weir_view_of(NULL, 0);
     }
     int rc = weir_unpack_map(unpacker, &pairs);
-    while (rc == 0 && pairs != 0) {
+    while (rc == 0 && missing != 0) {
         if (run_allowed(unpacker))
             select_run(unpacker, &pairs, wanted, count);
-        if (pairs-- == 0)
+        if (pairs == 0)
             break;
-        uint64_t found = missing != 0 ? select_keys(unpacker, wanted, missing) : 0;
+        uint64_t found = select_keys(unpacker, wanted, missing);
+        struct weir_view value = {NULL, 0};
         rc = weir__skip_value(unpacker);
-        if (rc != 0)
-            break;
-        if (WEIR_LIKELY(found == 0)) {
-            rc = weir__skip_value(unpacker);
-            continue;
-        }
-        struct weir_view value;
-        rc = weir_unpack_raw_slow(unpacker, &value);
+        if (rc == 0)
+            rc = found != 0 ? select_value(unpacker, &value) : weir__skip_value(unpacker);
         missing &= ~found;
-        for (; rc == 0 && found != 0; found &= found - 1)
+        for (; rc == 0 && found != 0; found &= found - 1) {
             values[__builtin_ctzll(found)] = value;
+            wanted[__builtin_ctzll(found)].mask = 0; /* no longer, */
+            wanted[__builtin_ctzll(found)].word = 1; /* whatever comes */
+        }
+        pairs--;
     }
     if (rc == 0)
+        rc = weir__unpack_skip(unpacker, 2 * (uint64_t)pairs);
+    if (rc == 0 && count != 0)
         memcpy(ret, values, count * sizeof(*ret));
     return rc;
 }

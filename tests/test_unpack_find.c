@@ -291,6 +291,7 @@ static size_t find_slowly(struct weir_view input, struct weir_view key)
 
 static void random_maps_are_searched_as_by_a_plain_walk(void **state)
 {
+    static const char letters[] = LETTERS LETTERS;
     struct test_random random;
 
     (void)state;
@@ -310,15 +311,14 @@ static void random_maps_are_searched_as_by_a_plain_walk(void **state)
             } else {
                 size_t size = test_random_size(&random, 40);
                 msgpack_pack_str(&packer, size);
-                msgpack_pack_str_body(
-                    &packer, LETTERS LETTERS + test_random_below(&random, 3), size);
+                msgpack_pack_str_body(&packer, &letters[test_random_below(&random, 3)], size);
             }
             random_document(&packer, &random, test_random_below(&random, 3) == 0 ? 3 : 0);
         }
         struct weir_view input = exact_copy(weir_view_of(bytes.data, bytes.size));
         for (uint32_t i = 0; i < 20; i++) {
             size_t size = test_random_size(&random, 40);
-            memcpy(texts[i], LETTERS LETTERS + test_random_below(&random, 4), size);
+            memcpy(texts[i], &letters[test_random_below(&random, 4)], size);
             keys[i] = weir_view_of(texts[i], size);
         }
         struct weir_unpacker u = over(input);

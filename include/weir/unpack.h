@@ -886,7 +886,8 @@ WEIR_ALWAYS_INLINE int weir_unpack_find(struct weir_unpacker *unpacker, struct w
 {
     struct weir_unpacker copy = *unpacker;
     int rc = weir_unpack_find_slow(&copy, key);
-    *unpacker = copy;
+    if (rc != -ENOENT) /* then the copy has moved all the same */
+        *unpacker = copy;
     return rc;
 }
 

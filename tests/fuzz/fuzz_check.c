@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fuzz_check: weir_check(), skipping and reading value by value give one verdict on any bytes.
+ * fuzz_check: weir_check(), skipping and reading value by value give one verdict on any bytes; what
+ * it accepts can be walked unchecked, and where it finds fault there is a path to.
  *
  * The first byte chooses the limit of elements, the rest is looked at.
  */
 #include <errno.h>
 #include <stdlib.h>
 
-#include <weir/unpack.h>
+#include <weir/walk.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -65,6 +66,46 @@ static struct weir_fault next_walk(struct weir_view input, const struct weir_lim
     return fault;
 }
 
+/* Walk over what was accepted; every value's path leads to it or to an equal key's. */
+static void walk_unchecked(struct weir_view input, const struct weir_limits *limits)
+{
+    struct weir_check_options options = {.limits = *limits};
+    struct weir_checked checked;
+    struct weir_unpacker u;
+    struct weir_walk walk;
+
+    require(weir_check_with(input, &options, &checked, NULL) == 0);
+    weir_walk_init(&walk, checked);
+    weir_unpack_init(&u, input, limits);
+    while (!weir_walk_done(&walk)) {
+        struct weir_walk next = walk;
+        struct weir_value value = {WEIR_TYPE_NIL, 0, 0, {0}}, same = value;
+        weir_walk_next(&next, &value);
+        require(weir_unpack_next(&u, &same) == 0);
+        require(value.type == same.type && value.count == same.count);
+        require(weir_walk_offset(&next) == weir_unpack_offset(&u));
+        weir_walk_skip(&walk);
+        while (!weir_unpack_done(&u) && weir_unpack_offset(&u) < weir_walk_offset(&walk))
+            require(weir_unpack_next(&u, &same) == 0);
+        require(weir_walk_offset(&walk) == weir_unpack_offset(&u));
+    }
+}
+
+/* A path to the fault, which leads there as far as the bytes do. */
+static void follow_path(struct weir_view input, size_t offset)
+{
+    char path[4 * WEIR_DEPTH_MAX];
+    struct weir_unpacker u;
+
+    size_t size = weir_path_of(input, offset, path, sizeof(path));
+    require(strlen(path) <= size && strlen(path) < sizeof(path));
+    if (size >= sizeof(path))
+        return;
+    weir_unpack_init(&u, input, NULL);
+    require(weir_unpack_path(&u, weir_view_of(path, size)) != -EINVAL);
+    require(weir_unpack_offset(&u) <= input.size);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct weir_limits limits = {.depth = WEIR_DEPTH_MAX};
@@ -76,6 +117,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct weir_view input = weir_view_of(data + 1, size - 1);
     int rc = weir_check(input, &limits, &checked);
     require(rc == checked.error && checked.reason != NULL);
+    follow_path(input, checked.offset);
+    if (rc == 0)
+        walk_unchecked(input, &limits);
     skipped = skip_walk(input, &limits);
     walked = next_walk(input, &limits);
     require(skipped.error == walked.error && skipped.offset == walked.offset);
