@@ -7,7 +7,7 @@
 
 #define INITIAL_BYTES 4096u
 #define SEGMENT_MAX_BYTES (64u << 10)
-#define LINK_MIN_BYTES 1024u
+#define LINK_MIN_BYTES 4096u
 
 int weir_buf_init(struct weir_buf *buf, struct weir_pool *pool,
                   const struct weir_buf_options *options)
@@ -36,6 +36,7 @@ int weir_buf_init(struct weir_buf *buf, struct weir_pool *pool,
 
 void weir_buf_fini(struct weir_buf *buf)
 {
+    weir__buf_give_back_spare(buf);
     for (uint32_t i = 0; i < buf->count; i++)
         weir_block_drop(buf->segments[buf->first + i].block);
     weir_block_drop(buf->table);
@@ -102,7 +103,7 @@ void weir__buf_rewind_open(struct weir_buf *buf)
     if (buf->pos == NULL || buf->pos != buf->open)
         return;
     last = weir__buf_last_segment(buf);
-    if (last->size != 0 || !weir_block_is_exclusive(last->block))
+    if (last->size != 0 || !weir__buf_is_exclusive(buf, last->block))
         return;
     /* A message that is begun has no byte yet, but perhaps headroom. */
     last->data = last->block->data + (buf->message_fixed == 0 ? buf->headroom_left : 0);
@@ -289,7 +290,7 @@ int weir__buf_link(struct weir_buf *buf, const struct weir_slice *slice)
         return link_checked(buf, slice);
     struct weir_buf_segment *last = weir__buf_last_segment(buf);
     struct weir_buf_segment linked = {(uint8_t *)(uintptr_t)slice->view.data, size, slice->block};
-    struct weir_buf_segment rest = {buf->pos, 0, weir_block_hold(last->block)};
+    struct weir_buf_segment rest = {buf->pos, 0, weir__buf_hold_open(buf)};
     if (linked.block != NULL)
         weir_block_hold(linked.block);
     if (buf->message_fixed == 0)
@@ -365,6 +366,7 @@ void weir_buf_consume(struct weir_buf *buf, size_t size_bytes)
     assert(buf->message == NULL);
     assert(size_bytes <= weir_buf_size(buf));
     weir__buf_settle(buf);
+    const struct weir_block *open = buf->pos != NULL ? weir__buf_last_segment(buf)->block : NULL;
     buf->settled_bytes -= size_bytes;
     buf->consumed_bytes += size_bytes;
     while (size_bytes != 0) {
@@ -375,7 +377,7 @@ void weir_buf_consume(struct weir_buf *buf, size_t size_bytes)
         size_bytes -= taken;
         if (segment->size != 0 || (buf->count == 1 && buf->pos != NULL))
             continue;
-        weir_block_drop(segment->block);
+        weir__buf_drop(buf, segment->block, open);
         buf->first++;
         buf->count--;
     }
@@ -389,15 +391,14 @@ void weir_buf_consume(struct weir_buf *buf, size_t size_bytes)
 
 void weir_buf_reset(struct weir_buf *buf)
 {
-    struct weir_block *kept = NULL;
+    struct weir_block *kept = buf->pos != NULL ? weir__buf_last_segment(buf)->block : NULL;
+    uint32_t others = buf->count - (kept != NULL);
 
-    for (uint32_t i = 0; i < buf->count; i++) {
-        struct weir_block *block = buf->segments[buf->first + i].block;
-        if (i + 1 == buf->count && buf->pos != NULL)
-            kept = block;
-        else
-            weir_block_drop(block);
-    }
+    for (uint32_t i = 0; i < others; i++)
+        weir__buf_drop(buf, buf->segments[buf->first + i].block, kept);
+    bool ours = kept != NULL && weir__buf_is_exclusive(buf, kept);
+    if (!ours)
+        weir__buf_give_back_spare(buf);
     weir_block_drop(buf->table);
     buf->table = NULL;
     buf->segments = buf->inline_segments;
@@ -418,7 +419,7 @@ void weir_buf_reset(struct weir_buf *buf)
     weir__buf_choose_path(buf);
     if (kept == NULL) {
         buf->next_bytes = weir_growth_next(&buf->growth, 0, 0);
-    } else if (weir_block_is_exclusive(kept)) {
+    } else if (ours) {
         weir__buf_push_segment(buf, kept->data, 0, kept);
         weir__buf_open_segment(buf, kept->data);
     } else {

@@ -27,9 +27,12 @@ static const char *broken_cursor(const struct weir_buf *buf)
 {
     if (buf->pos == NULL || buf->open == NULL || buf->end == NULL)
         return buf->pos || buf->open || buf->end || buf->message ? "half of a segment is open"
-                                                                 : NULL;
+               : buf->spare_refs != 0 ? "there are spare references on no segment"
+                                      : NULL;
     const struct weir_buf_segment *last = weir__buf_last_segment(buf);
     size_t room = weir__buf_block_room(buf);
+    if (__atomic_load_n(&last->block->refs, __ATOMIC_RELAXED) <= buf->spare_refs)
+        return "there are more spare references than references";
     if (last->data + last->size != buf->open)
         return "open is not where the last segment's size ends";
     if (buf->open > buf->pos || buf->pos > buf->end)

@@ -165,7 +165,8 @@ void weir_buf_set_headroom(struct weir_buf *buf, size_t headroom_bytes)
 
 int weir_buf_prepend(struct weir_buf *buf, size_t size_bytes, uint8_t **ret)
 {
-    assert(buf->message != NULL);
+    if (buf->message == NULL)
+        return -EINVAL;
     if (size_bytes > buf->headroom_left)
         return -ENOBUFS;
     bool whole = buf->message_fixed == 0;

@@ -122,9 +122,59 @@ static inline void weir__buf_update_end(struct weir_buf *buf)
     buf->end = buf->pos + room;
 }
 
+/*
+ * References on the open segment's block are taken many at a time, for entries over it that are to
+ * come: an atomic operation costs as much as all else that linking takes. They are given back
+ * before the segment is no longer the open one.
+ */
+#define WEIR__BUF_SPARE_REFS 64u
+
+static inline struct weir_block *weir__buf_hold_open(struct weir_buf *buf)
+{
+    struct weir_block *block = weir__buf_last_segment(buf)->block;
+
+    if (buf->spare_refs == 0) {
+        uint32_t before = __atomic_fetch_add(&block->refs, WEIR__BUF_SPARE_REFS, __ATOMIC_RELAXED);
+        assert(before != 0 && before <= UINT32_MAX - WEIR__BUF_SPARE_REFS);
+        (void)before;
+        buf->spare_refs = WEIR__BUF_SPARE_REFS;
+    }
+    buf->spare_refs--;
+    return block;
+}
+
+/* Drop an entry's reference on @block; @open is the block of the open segment, NULL: none is. */
+static inline void weir__buf_drop(struct weir_buf *buf, struct weir_block *block,
+                                  const struct weir_block *open)
+{
+    if (block != NULL && block == open)
+        buf->spare_refs++;
+    else
+        weir_block_drop(block);
+}
+
+/* The open segment has a reference of its own, so this never is the last one. */
+static inline void weir__buf_give_back_spare(struct weir_buf *buf)
+{
+    if (buf->spare_refs == 0)
+        return;
+    /* Release: what was written in the block happens before it is used again. */
+    __atomic_fetch_sub(&weir__buf_last_segment(buf)->block->refs, buf->spare_refs,
+                       __ATOMIC_RELEASE);
+    buf->spare_refs = 0;
+}
+
+/* Whether nobody else holds the open segment's @block, nor another entry. */
+static inline bool weir__buf_is_exclusive(const struct weir_buf *buf,
+                                          const struct weir_block *block)
+{
+    return __atomic_load_n(&block->refs, __ATOMIC_ACQUIRE) == 1 + buf->spare_refs;
+}
+
 static inline void weir__buf_close_segment(struct weir_buf *buf)
 {
     weir__buf_settle(buf);
+    weir__buf_give_back_spare(buf);
     buf->pos = NULL;
     buf->end = NULL;
     buf->open = NULL;

@@ -99,8 +99,8 @@ int weir_rpc_parse(struct weir_view message, struct weir_rpc_message *ret,
 
 /* --- writing ---------------------------------------------------------------------------------- */
 
-void weir_rpc_request(struct weir_packer *packer, uint32_t id, struct weir_view method,
-                      uint32_t param_count)
+void weir_rpc_request_slow(struct weir_packer *packer, uint32_t id, struct weir_view method,
+                           uint32_t param_count)
 {
     weir_pack_array(packer, 4);
     weir_pack_uint(packer, WEIR_RPC_REQUEST);
@@ -109,8 +109,8 @@ void weir_rpc_request(struct weir_packer *packer, uint32_t id, struct weir_view 
     weir_pack_array(packer, param_count);
 }
 
-void weir_rpc_notification(struct weir_packer *packer, struct weir_view method,
-                           uint32_t param_count)
+void weir_rpc_notification_slow(struct weir_packer *packer, struct weir_view method,
+                                uint32_t param_count)
 {
     weir_pack_array(packer, 3);
     weir_pack_uint(packer, WEIR_RPC_NOTIFICATION);
@@ -118,7 +118,7 @@ void weir_rpc_notification(struct weir_packer *packer, struct weir_view method,
     weir_pack_array(packer, param_count);
 }
 
-void weir_rpc_result(struct weir_packer *packer, uint32_t id)
+void weir_rpc_result_slow(struct weir_packer *packer, uint32_t id)
 {
     weir_pack_array(packer, 4);
     weir_pack_uint(packer, WEIR_RPC_RESPONSE);
@@ -126,7 +126,7 @@ void weir_rpc_result(struct weir_packer *packer, uint32_t id)
     weir_pack_nil(packer);
 }
 
-void weir_rpc_error(struct weir_packer *packer, uint32_t id, struct weir_view text)
+void weir_rpc_error_slow(struct weir_packer *packer, uint32_t id, struct weir_view text)
 {
     weir_pack_array(packer, 4);
     weir_pack_uint(packer, WEIR_RPC_RESPONSE);

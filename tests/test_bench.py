@@ -14,6 +14,7 @@ import tempfile
 
 QUICK = ("--rounds", "9", "--time-ms", "1")
 CASES = ["codec/pack", "codec/unpack"]
+BYTES_CASES = [f"bytes/send-{256 << n}" for n in range(7)]
 CODEC_PEERS = {
     "codec/pack": {"weir", "msgpack-c", "msgpack-c-template", "msgpack-c-opaque", "memcpy"},
     "codec/unpack": {"weir", "msgpack-c", "msgpack-c-zone", "memcpy"},
@@ -74,7 +75,7 @@ def test_list(bench):
     """--list names groups, cases and contenders"""
     lines = bench.good("--list").splitlines()
     expect(any(line.startswith("codec: ") for line in lines), lines)
-    for case in CASES + list(MEM_PEERS):
+    for case in BYTES_CASES + CASES + list(MEM_PEERS):
         expect(any(line.startswith(f"  {case}: ") for line in lines), case, "is missing in", lines)
     words = {line.split()[0] for line in lines if line.startswith("    ")}
     for peers in [*CODEC_PEERS.values(), *MEM_PEERS.values()]:
@@ -207,9 +208,20 @@ def test_mem(bench):
     expect(missing <= optional, missing, "are left out")
 
 
+def test_bytes(bench):
+    """the group bytes runs, after it showed that linked and copied bytes are the same"""
+    document = strict_json(bench.good("--filter", "bytes/", "--json", "-", *QUICK))
+    names = [f"{case['group']}/{case['case']}" for case in document["cases"]]
+    expect(names == BYTES_CASES, names)
+    for name, case in zip(names, document["cases"]):
+        contenders = case["contenders"]
+        expect([entry["name"] for entry in contenders] == ["linked", "copied"], name, contenders)
+        expect(all(entry["min_ns_per_op"] > 0 for entry in contenders), contenders)
+
+
 TESTS = [test_list, test_list_filtered, test_help, test_unknown_filter, test_bad_numbers,
          test_bad_usage, test_bad_file, test_json_on_stdout, test_json_in_file,
-         test_mem]
+         test_mem, test_bytes]
 
 
 def main():

@@ -485,20 +485,20 @@ static void slices_are_linked_or_copied_by_their_size(void **state)
     struct weir_block *blocks[8];
 
     (void)state;
-    begin(&f, NULL);
-    struct weir_slice small = test_slice(f.pool, 1023, 1);
-    struct weir_slice large = test_slice(f.pool, 1024, 2);
+    begin(&f, &(struct weir_buf_options){.initial_bytes = 8192});
+    struct weir_slice small = test_slice(f.pool, 4095, 1);
+    struct weir_slice large = test_slice(f.pool, 4096, 2);
     assert_int_equal(weir_buf_append(&f.buf, VIEW("head")), 0);
     assert_int_equal(weir_buf_append_slice(&f.buf, &small), 0);
-    assert_int_equal(weir_buf_bytes_copied(&f.buf), 4 + 1023);
+    assert_int_equal(weir_buf_bytes_copied(&f.buf), 4 + 4095);
     assert_int_equal(weir_buf_append_slice(&f.buf, &large), 0);
-    assert_int_equal(weir_buf_bytes_copied(&f.buf), 4 + 1023);
+    assert_int_equal(weir_buf_bytes_copied(&f.buf), 4 + 4095);
     assert_int_equal(weir_buf_append(&f.buf, VIEW("tail")), 0);
     assert_int_equal(weir_buf_iovecs(&f.buf, 0, iov, blocks, 8), 3);
-    assert_int_equal(iov[0].iov_len, 4 + 1023);
+    assert_int_equal(iov[0].iov_len, 4 + 4095);
     assert_ptr_equal(iov[1].iov_base, large.view.data);
     assert_ptr_equal(blocks[1], large.block);
-    assert_int_equal(iov[1].iov_len, 1024);
+    assert_int_equal(iov[1].iov_len, 4096);
     assert_int_equal(iov[2].iov_len, 4);
     /* the rest of the first block was gone on with */
     assert_ptr_equal(blocks[0], blocks[2]);
@@ -510,7 +510,7 @@ static void slices_are_linked_or_copied_by_their_size(void **state)
 
 static void linked_bytes_of_nobody_are_not_held(void **state)
 {
-    static const uint8_t literal[2000];
+    static const uint8_t literal[5000];
     struct weir_slice slice = {{literal, sizeof(literal)}, NULL};
     struct fixture f;
     struct iovec iov[4];
@@ -989,8 +989,8 @@ static void every_failing_allocation_leaves_the_buffer_as_before(void **state)
         test_source_init(&source);
         options.source = &source.source;
         assert_int_equal(weir_pool_create(&options, &pool), 0);
-        assert_int_equal(
-            weir_buf_init(&buf, pool, &(struct weir_buf_options){.segment_max_bytes = 64}), 0);
+        struct weir_buf_options how = {.segment_max_bytes = 64, .link_min_bytes = 1000};
+        assert_int_equal(weir_buf_init(&buf, pool, &how), 0);
         struct weir_slice slice = test_slice(pool, 2000, 1);
         test_source_fail(&source, n);
         for (int i = 0; i < 40; i++) {

@@ -173,6 +173,7 @@ static void more_than_the_headroom_is_refused(void **state)
 
     (void)state;
     begin(&f, &(struct weir_buf_options){.headroom_bytes = 4});
+    assert_int_equal(weir_buf_prepend(&f.buf, 0, &at), -EINVAL);
     assert_int_equal(weir_buf_begin(&f.buf, 0), 0);
     assert_int_equal(weir_buf_prepend(&f.buf, 5, &at), -ENOBUFS);
     assert_int_equal(weir_buf_prepend(&f.buf, SIZE_MAX, &at), -ENOBUFS);
@@ -354,6 +355,28 @@ static void a_message_has_a_limit_of_its_own(void **state)
     end(&f);
 }
 
+static void a_message_moves_to_no_more_than_its_limit(void **state)
+{
+    struct fixture f;
+    uint8_t *at;
+
+    (void)state;
+    for (size_t limit = 65; limit <= 200; limit++) {
+        begin(&f,
+              &(struct weir_buf_options){
+                  .initial_bytes = 64, .segment_max_bytes = 64, .message_limit_bytes = limit});
+        assert_int_equal(weir_buf_begin(&f.buf, 0), 0);
+        for (size_t i = 0; i < limit; i++)
+            assert_int_equal(weir_buf_append(&f.buf, weir_view_of("x", 1)), 0);
+        assert_int_equal(weir_buf_append(&f.buf, weir_view_of("x", 1)), -ENOBUFS);
+        assert_int_equal(weir_buf_reserve(&f.buf, 1, &at), -ENOBUFS);
+        assert_int_equal(weir_buf_room_bytes(&f.buf), 0);
+        weir_buf_end(&f.buf, NULL);
+        assert_int_equal(weir_buf_size(&f.buf), limit);
+        end(&f);
+    }
+}
+
 static void a_packer_keeps_within_the_limit_of_a_message(void **state)
 {
     struct fixture f;
@@ -417,6 +440,38 @@ static void slices_are_linked_into_a_message(void **state)
     weir_buf_end(&f.buf, &message);
     assert_true(weir_view_equal(message, weir_view_text("whole")));
     end(&f);
+}
+
+static void a_full_segment_is_linked_behind(void **state)
+{
+    struct fixture f;
+    struct weir_slice front;
+    uint8_t wanted[200];
+
+    (void)state;
+    for (int in_message = 0; in_message < 2; in_message++) {
+        begin(&f, &(struct weir_buf_options){.initial_bytes = 64, .link_min_bytes = 6});
+        test_fill(wanted, 64, 1);
+        assert_int_equal(weir_buf_append(&f.buf, weir_view_of(wanted, 60)), 0);
+        if (in_message) {
+            /* What is in front of the message can be taken already. */
+            assert_int_equal(weir_buf_begin(&f.buf, 0), 0);
+            append(&f.buf, "abcd");
+            assert_int_equal(weir_buf_front(&f.buf, &front), 0);
+            assert_true(weir_view_equal(front.view, weir_view_of(wanted, 60)));
+            weir_slice_drop(&front);
+        } else {
+            append(&f.buf, "abcd");
+        }
+        assert_int_equal(weir_buf_room_bytes(&f.buf), 0);
+        link_text(&f.buf, "linked");
+        append(&f.buf, "tail");
+        if (in_message)
+            weir_buf_end(&f.buf, NULL);
+        memcpy(wanted + 60, "abcdlinkedtail", 14);
+        assert_complete(&f.buf, weir_view_of(wanted, 74));
+        end(&f);
+    }
 }
 
 /* Every order of appending, linking and prepending, ended and cancelled. */
@@ -1067,6 +1122,60 @@ static void every_failing_allocation_leaves_the_messages_as_before(void **state)
     }
 }
 
+/* --- the invariants -------------------------------------------------------------------------- */
+
+/* Each statement breaks the buffer in one way; the copy is as it was before. */
+#define BREAKS(what, reason)                      \
+    do {                                          \
+        const struct weir_buf intact = *buf;      \
+        what;                                     \
+        const char *found = weir__buf_check(buf); \
+        *buf = intact;                            \
+        assert_non_null(found);                   \
+        assert_string_equal(found, reason);       \
+    } while (0)
+
+static void each_broken_invariant_is_found(void **state)
+{
+    struct fixture f;
+    struct weir_buf *buf = &f.buf;
+
+    (void)state;
+    begin(&f,
+          &(struct weir_buf_options){
+              .limit_bytes = 1000, .link_min_bytes = 6, .messages_max = 4, .headroom_bytes = 4});
+    assert_int_equal(weir_buf_begin(buf, 0), 0);
+    append(buf, "def");
+    weir_buf_end(buf, NULL);
+    BREAKS(buf->message_fixed = 1, "no message is begun, but there are parts of one");
+    BREAKS(buf->headroom_left = 1, "no message is begun, but there are parts of one");
+    BREAKS(buf->messages_count = 5, "there are more messages than the list has room for");
+    BREAKS(buf->messages_first = 100, "there are more messages than the list has room for");
+    BREAKS(buf->consumed_bytes = 4, "a message of the list is not in the buffer");
+    assert_int_equal(weir_buf_begin(buf, 0), 0);
+    link_text(buf, "linked");
+    append(buf, "tail");
+    prepend(buf, "head");
+    assert_ptr_equal(buf->segments, buf->inline_segments);
+    BREAKS(buf->segments = NULL, "the table is neither the inline one nor in its block");
+    BREAKS(buf->count = 5, "there are more segments than the table has entries");
+    BREAKS(buf->next_bytes = 0, "the next segment is planned out of bounds");
+    BREAKS(buf->inline_segments[0].size = 0, "a segment that is not written to is empty");
+    BREAKS(buf->inline_segments[0].data += 10000, "a segment does not lie in its block");
+    BREAKS(buf->inline_segments[0].size += 1, "the segments' sizes do not add up");
+    BREAKS(buf->settled_bytes += 1, "the segments' sizes do not add up");
+    BREAKS(buf->growth.limit = 10, "the limit is exceeded");
+    BREAKS(buf->message_fixed = 100, "the message is larger than the buffer");
+    BREAKS(buf->message_index = buf->count, "the message begins behind itself");
+    BREAKS(buf->end = NULL, "half of a segment is open");
+    BREAKS(buf->open += 1, "open is not where the last segment's size ends");
+    BREAKS(buf->end = buf->pos - 1, "open, pos and end are out of order");
+    BREAKS(buf->end -= 1, "end is not where the block or the limit ends");
+    BREAKS(buf->message -= 1, "the message is not in the open segment");
+    weir_buf_cancel(buf);
+    end(&f);
+}
+
 /* --- against a model ------------------------------------------------------------------------- */
 
 #define MODEL_BYTES 60000
@@ -1283,8 +1392,10 @@ int main(void)
         cmocka_unit_test(headroom_counts_against_the_limit),
         cmocka_unit_test(a_packed_message_gets_a_length_prefix),
         cmocka_unit_test(a_message_has_a_limit_of_its_own),
+        cmocka_unit_test(a_message_moves_to_no_more_than_its_limit),
         cmocka_unit_test(a_packer_keeps_within_the_limit_of_a_message),
         cmocka_unit_test(slices_are_linked_into_a_message),
+        cmocka_unit_test(a_full_segment_is_linked_behind),
         cmocka_unit_test(pieces_of_a_message_come_in_any_order),
         cmocka_unit_test(a_message_can_be_reset_in_every_state),
         cmocka_unit_test(the_bytes_of_a_chain_are_appended_all_or_none),
@@ -1300,6 +1411,7 @@ int main(void)
         cmocka_unit_test(a_frozen_buffer_is_one_slice),
         cmocka_unit_test(a_split_part_goes_into_another_buffer),
         cmocka_unit_test(every_failing_allocation_leaves_the_messages_as_before),
+        cmocka_unit_test(each_broken_invariant_is_found),
         cmocka_unit_test(random_messages_agree_with_a_plain_array),
     };
     return cmocka_run_group_tests_name("buf_message", tests, NULL, NULL);

@@ -425,6 +425,8 @@ static void every_failed_allocation_changes_nothing(void **state)
             weir_slice_drop(&slice);
             assert_text(&chain, wanted);
         }
+        if (n == 1)
+            test_source_fail_from(&source, 1);
         int64_t copied = weir_chain_flatten(&chain, pool, &flat);
         if (copied < 0) {
             assert_int_equal(copied, -ENOMEM);
@@ -828,6 +830,45 @@ static void a_reader_hands_out_parts(void **state)
     }
 }
 
+/* --- the invariants -------------------------------------------------------------------------- */
+
+/* Each statement breaks the chain in one way; the copy is as it was before. */
+#define BREAKS(what, reason)                          \
+    do {                                              \
+        const struct weir_chain intact = *chain;      \
+        what;                                         \
+        const char *found = weir__chain_check(chain); \
+        *chain = intact;                              \
+        assert_non_null(found);                       \
+        assert_string_equal(found, reason);           \
+    } while (0)
+
+static void each_broken_invariant_is_found(void **state)
+{
+    struct fixture f;
+    struct weir_chain *chain = &f.chain;
+    struct weir_slice *slices = f.chain.inline_slices;
+
+    (void)state;
+    begin(&f);
+    add(&f, "abc");
+    add(&f, "def");
+    BREAKS(chain->slices = NULL, "a zeroed chain holds something");
+    BREAKS(chain->slices--, "the entries are neither the inline ones nor those of the table");
+    BREAKS(chain->capacity--, "the entries are neither the inline ones nor those of the table");
+    BREAKS(chain->count = 5, "there are more slices than entries");
+    BREAKS(slices[1].view.size = 0, "a slice is empty");
+    BREAKS(slices[1].view.size = 100, "a slice does not lie in its block");
+    BREAKS(slices[1].view.data -= 1, "a slice does not lie in its block");
+    BREAKS(slices[1].view.size -= 1, "the slices' sizes do not add up");
+    BREAKS(chain->size_bytes += 1, "the slices' sizes do not add up");
+    BREAKS((slices[0].block = NULL, slices[1].block = NULL, slices[1].view.size = SIZE_MAX),
+           "the sizes' sum wraps");
+    BREAKS((slices[1].view.data = slices[0].view.data + 3, slices[1].block = slices[0].block),
+           "two slices touch and were not joined");
+    end(&f);
+}
+
 /* --- all of it ------------------------------------------------------------------------------- */
 
 #define MODEL_BYTES 20000
@@ -1000,6 +1041,7 @@ int main(void)
         cmocka_unit_test(a_reader_crosses_every_joint),
         cmocka_unit_test(a_reader_finds_what_is_appended_later),
         cmocka_unit_test(a_reader_hands_out_parts),
+        cmocka_unit_test(each_broken_invariant_is_found),
         cmocka_unit_test(chains_behave_as_plain_bytes_do),
         cmocka_unit_test(a_chain_may_be_read_and_finished_on_another_thread),
     };

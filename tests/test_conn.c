@@ -194,6 +194,18 @@ static void echo(struct host *host, const struct weir_slice *message)
         host->pack_errors++;
 }
 
+/* The same by reference: the message leaves from where it was received. */
+static void echo_linked(struct host *host, const struct weir_slice *message)
+{
+    struct weir_packer p;
+    weir_pack_begin(&p, weir_conn_out(host->conn), 0);
+    weir_pack_raw_slice(&p, message);
+    if (weir_pack_end(&p, NULL) == 0)
+        weir_conn_flush(host->conn);
+    else
+        host->pack_errors++;
+}
+
 /* A bin of @size bytes in all, at least 5. */
 static void make_bin(uint8_t *at, size_t size, uint64_t tag)
 {
@@ -219,7 +231,7 @@ static void documents_of_all_kinds_and_sizes_are_echoed(void **state)
     test_random_init(&random);
     for (unsigned round = 0; round < 6; round++) {
         struct weir_ring_options options = {.entries = 16};
-        struct host host = {.act = echo};
+        struct host host = {.act = round % 3 == 0 ? echo : echo_linked};
         struct io io;
         unsigned count = 0;
         if (round % 2 == 1)

@@ -23,7 +23,7 @@ expect()
     fi
 }
 
-echo 1..8
+echo 1..9
 got=$("$examples/hello" 2>&1; echo "status $?")
 expect "hello" "$(printf '15 bytes\nid 42, name weir\nstatus 0')" "$got"
 
@@ -42,6 +42,11 @@ got=$("$examples/arena" 2>&1; echo "status $?")
 expect "arena" "$(printf '%s\n' 'move not does out handed was what' \
     '221 bytes used, of the scratch 23%' \
     'more of it: ENOBUFS' '2 threads took 224000 bytes, 70%' 'status 0')" "$got"
+
+got=$(printf '%s\n' one 'something longer than a block' two '' "$(printf '%90s' '')" |
+    "$examples/frames" 2>&1; echo "status $?")
+expect "frames" "$(printf '%s\n' '          ...: ENOBUFS' '55 bytes in 1 slice(s)' 'one (in place)' \
+    'something longer than a block (gathered)' 'two (gathered)' ' (in place)' 'status 0')" "$got"
 
 "$examples/echo_server" "unix:$dir/sock" >"$dir/out" 2>&1 &
 server=$!

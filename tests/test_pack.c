@@ -943,7 +943,7 @@ static void large_bytes_are_linked_into_the_message_where_they_lie(void **state)
     struct fixture f;
 
     (void)state;
-    begin(&f, NULL);
+    begin(&f, &(struct weir_buf_options){.link_min_bytes = 1024});
     large = test_slice(f.pool, 1024, 1);
     small = test_slice(f.pool, 1023, 2);
     assert_int_equal(weir_buf_append(&f.buf, VIEW("xyz")), 0);

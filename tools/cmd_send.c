@@ -262,7 +262,7 @@ static void batch_send(struct sender *sender)
     struct weir_packer p;
     weir_pack_begin(&p, out, 0);
     weir_rpc_request(&p, sender->next_id, weir_view_text("append"), sender->batch_records);
-    int rc = weir_pack_end(&p, NULL);
+    int rc = weir_pack_end_part(&p, NULL);
     for (uint32_t i = 0; rc == 0 && i < sender->batch_slices; i++)
         rc = weir_buf_append_slice(out, &sender->batch[i]);
     struct slot *slot = &sender->slots[sender->next_id % sender->config->window];

@@ -54,7 +54,7 @@ static int append_part(struct weir_buf *out, const struct weir_slice *slice)
 static void answer_end_with(struct service_peer *peer, struct weir_packer *p,
                             const struct weir_slice *slice)
 {
-    int rc = weir_pack_end(p, NULL);
+    int rc = weir_pack_end_part(p, NULL);
     if (rc == 0)
         rc = append_part(weir_conn_out(&peer->conn), slice);
     if (rc != 0)

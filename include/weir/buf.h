@@ -59,7 +59,8 @@ struct weir_buf_options {
     size_t initial_bytes;     /**< first segment; 0: 4096 */
     size_t segment_max_bytes; /**< largest planned segment (a reserve may need more); 0: 64 Ki */
     size_t limit_bytes;       /**< most bytes in the buffer at a time; 0: no limit */
-    /** weir_buf_append_slice() copies slices smaller than this and links the rest; 0: 1024 */
+    /** weir_buf_append_slice() copies slices smaller than this and links the rest; 0: 4096, where
+     * a copy began to cost more than two more iovecs (weir-bench --filter bytes). */
     size_t link_min_bytes;
     size_t message_limit_bytes; /**< most bytes of a message, its header included; 0: no limit */
     size_t headroom_bytes;      /**< see weir_buf_set_headroom(); 0: none */
@@ -104,6 +105,7 @@ struct weir_buf {
     size_t message_error_offset;
     size_t headroom_bytes; /* that messages are begun with */
     size_t headroom_left;  /* in front of the message that is begun */
+    uint32_t spare_refs;   /* on the open segment's block, besides those of the entries */
     size_t header_bytes;   /* that were put before the message that is begun */
     size_t message_limit_bytes;
     size_t message_fixed;    /* bytes of the message before what may move: linked, and before it */
@@ -195,8 +197,8 @@ WEIR_API int weir_buf_begin(struct weir_buf *buf, size_t hint_bytes);
  *     weir_pack_begin(&p, &buf, 0);
  *     ...
  *     size_t body = weir_pack_offset(&p);
- *     weir_buf_prepend(&buf, 4, &at);
- *     weir_wire_store32(at, (uint32_t)body);
+ *     if (weir_buf_prepend(&buf, 4, &at) == 0)
+ *         weir_wire_store32(at, (uint32_t)body);
  *     weir_pack_end(&p, &frame);                       // prefix and body
  *
  * @headroom_bytes  0: none. Counts against both limits from the message's begin to its end.
@@ -204,12 +206,13 @@ WEIR_API int weir_buf_begin(struct weir_buf *buf, size_t hint_bytes);
 WEIR_API void weir_buf_set_headroom(struct weir_buf *buf, size_t headroom_bytes);
 
 /**
- * Put @size_bytes before the first byte of the message that is begun (asserted).
+ * Put @size_bytes before the first byte of the message that is begun.
  *
  * May be done several times, each goes before the one before.
  *
  * @ret         written on success only: where to write them. Until then they are undefined.
- * Returns      0; -ENOBUFS less headroom is left: nothing changed.
+ * Returns      0; -ENOBUFS less headroom is left, -EINVAL no message is begun (a packer's begin
+ *              that failed says so only at its end): nothing changed.
  * Valid until  the next call that appends, cancel or end: write them at once.
  */
 WEIR_API int weir_buf_prepend(struct weir_buf *buf, size_t size_bytes, uint8_t **ret);

@@ -59,18 +59,60 @@ WEIR_API int weir_rpc_parse(struct weir_view message, struct weir_rpc_message *r
                             struct weir_fault *ret_fault);
 
 /** Write the envelope of a request; @param_count values must follow. */
-WEIR_API void weir_rpc_request(struct weir_packer *packer, uint32_t id, struct weir_view method,
-                               uint32_t param_count);
+WEIR_INLINE void weir_rpc_request(struct weir_packer *packer, uint32_t id, struct weir_view method,
+                                  uint32_t param_count);
 
 /** Write the envelope of a notification; @param_count values must follow. */
-WEIR_API void weir_rpc_notification(struct weir_packer *packer, struct weir_view method,
-                                    uint32_t param_count);
+WEIR_INLINE void weir_rpc_notification(struct weir_packer *packer, struct weir_view method,
+                                       uint32_t param_count);
 
 /** Write the envelope of a response without an error; the result, one value, must follow. */
-WEIR_API void weir_rpc_result(struct weir_packer *packer, uint32_t id);
+WEIR_INLINE void weir_rpc_result(struct weir_packer *packer, uint32_t id);
 
 /** Write a whole response with @text as its error and nil as its result. */
-WEIR_API void weir_rpc_error(struct weir_packer *packer, uint32_t id, struct weir_view text);
+WEIR_INLINE void weir_rpc_error(struct weir_packer *packer, uint32_t id, struct weir_view text);
+
+/* --- inline bodies ------------------------------------------------------------------------- */
+
+/* The packer's own address stays out of what is out of line, see pack.h. */
+
+/** Private: the same on a copy of the packer. */
+WEIR_API void weir_rpc_request_slow(struct weir_packer *packer, uint32_t id,
+                                    struct weir_view method, uint32_t param_count);
+WEIR_API void weir_rpc_notification_slow(struct weir_packer *packer, struct weir_view method,
+                                         uint32_t param_count);
+WEIR_API void weir_rpc_result_slow(struct weir_packer *packer, uint32_t id);
+WEIR_API void weir_rpc_error_slow(struct weir_packer *packer, uint32_t id, struct weir_view text);
+
+WEIR_INLINE void weir_rpc_request(struct weir_packer *packer, uint32_t id, struct weir_view method,
+                                  uint32_t param_count)
+{
+    struct weir_packer copy = *packer;
+    weir_rpc_request_slow(&copy, id, method, param_count);
+    *packer = copy;
+}
+
+WEIR_INLINE void weir_rpc_notification(struct weir_packer *packer, struct weir_view method,
+                                       uint32_t param_count)
+{
+    struct weir_packer copy = *packer;
+    weir_rpc_notification_slow(&copy, method, param_count);
+    *packer = copy;
+}
+
+WEIR_INLINE void weir_rpc_result(struct weir_packer *packer, uint32_t id)
+{
+    struct weir_packer copy = *packer;
+    weir_rpc_result_slow(&copy, id);
+    *packer = copy;
+}
+
+WEIR_INLINE void weir_rpc_error(struct weir_packer *packer, uint32_t id, struct weir_view text)
+{
+    struct weir_packer copy = *packer;
+    weir_rpc_error_slow(&copy, id, text);
+    *packer = copy;
+}
 
 WEIR_END_DECLS
 

@@ -10,6 +10,7 @@
 #include <time.h>
 
 const struct bench_group *const bench_groups[] = {
+    &bench_group_bytes,
     &bench_group_codec,
     &bench_group_mem,
     NULL,

@@ -119,6 +119,7 @@ struct bench_result {
 /** Every group, in the order in which they run; a NULL ends the list. */
 extern const struct bench_group *const bench_groups[];
 
+extern const struct bench_group bench_group_bytes;
 extern const struct bench_group bench_group_codec;
 extern const struct bench_group bench_group_mem;
 
