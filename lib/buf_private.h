@@ -134,9 +134,7 @@ static inline struct weir_block *weir__buf_hold_open(struct weir_buf *buf)
     struct weir_block *block = weir__buf_last_segment(buf)->block;
 
     if (buf->spare_refs == 0) {
-        uint32_t before = __atomic_fetch_add(&block->refs, WEIR__BUF_SPARE_REFS, __ATOMIC_RELAXED);
-        assert(before != 0 && before <= UINT32_MAX - WEIR__BUF_SPARE_REFS);
-        (void)before;
+        weir_block_hold_many(block, WEIR__BUF_SPARE_REFS);
         buf->spare_refs = WEIR__BUF_SPARE_REFS;
     }
     buf->spare_refs--;
@@ -159,8 +157,7 @@ static inline void weir__buf_give_back_spare(struct weir_buf *buf)
     if (buf->spare_refs == 0)
         return;
     /* Release: what was written in the block happens before it is used again. */
-    __atomic_fetch_sub(&weir__buf_last_segment(buf)->block->refs, buf->spare_refs,
-                       __ATOMIC_RELEASE);
+    weir_block_drop_many(weir__buf_last_segment(buf)->block, buf->spare_refs);
     buf->spare_refs = 0;
 }
 

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "unpack_private.h"
 #include "weir/stream.h"
 
 /* No sum of a message's offsets and counts wraps below this. */
@@ -17,6 +18,9 @@
 
 /* No payload is that large: nothing leaves in fragments. */
 #define NO_FRAGMENTS SIZE_MAX
+
+/* References on the block of a slice that are taken at a time, for the messages in it. */
+#define SPARE_REFS 64u
 
 /* SCAN_PAYLOAD: scanned is where a payload begins that is to leave in fragments. */
 enum scan { SCAN_WHOLE, SCAN_MORE, SCAN_FAULT, SCAN_PAYLOAD };
@@ -43,10 +47,35 @@ void weir_stream_init_framed(struct weir_stream *stream, struct weir_pool *pool,
         stream->limits.bytes = LIMIT_MAX;
 }
 
-/* Drop input and gathered bytes. What lies in a chain is the caller's. */
+/* Let go of the references on the input's block that no message got. */
+static void drop_spare(struct weir_stream *stream)
+{
+    if (stream->spare_refs != 0)
+        weir_block_drop_many(stream->input.block, stream->spare_refs);
+    stream->spare_refs = 0;
+}
+
+/* Let go of the slice that was fed last. */
+static void drop_input(struct weir_stream *stream)
+{
+    drop_spare(stream);
+    weir_slice_drop(&stream->input);
+}
+
+/* Let go of what the view that was handed out last lies in. */
+static void drop_lent(struct weir_stream *stream)
+{
+    if (WEIR_LIKELY(stream->lent == NULL))
+        return;
+    weir_block_drop(stream->lent);
+    stream->lent = NULL;
+}
+
+/* Drop everything that is held. What lies in a chain is the caller's. */
 static void drop_bytes(struct weir_stream *stream)
 {
-    weir_slice_drop(&stream->input);
+    drop_lent(stream);
+    drop_input(stream);
     weir_block_drop(stream->gather);
     stream->gather = NULL;
     stream->gathered = 0;
@@ -193,6 +222,84 @@ static size_t find_head(struct weir_stream *stream, struct weir_view bytes, cons
     return kept + more;
 }
 
+/*
+ * The size of a value whose tag decides it; 0 if the tag does not.
+ *
+ * Branches before tables: where they are predicted, and messages of a flow are alike, the processor
+ * goes on to the next head before it knows this one.
+ */
+static inline size_t step_of(const uint8_t *at)
+{
+    unsigned tag = at[0];
+
+    if ((tag & 0xe0u) == WEIR_TAG_FIXSTR)
+        return 1 + (tag & 0x1fu);
+    if (tag < 0x80)
+        return 1;
+    if (tag == WEIR_TAG_FLOAT64 || tag == WEIR_TAG_UINT64 || tag == WEIR_TAG_INT64)
+        return 9;
+    return weir__wire_steps[tag];
+}
+
+/* How much of @bytes, the message's own, scan_run() may look at. */
+static size_t run_bytes(const struct weir_stream *stream, struct weir_view bytes)
+{
+    const struct weir_limits *limits = &stream->limits;
+    size_t half = (size_t)limits->bytes / 2;
+    size_t left = bytes.size < half ? bytes.size : half;
+
+    if (left <= stream->scanned)
+        return 0;
+    left -= stream->scanned;
+    if (left > limits->elements - stream->elements)
+        left = (size_t)(limits->elements - stream->elements);
+    return left < stream->values_left ? 0 : left;
+}
+
+/*
+ * Look at heads that cannot be at fault, without asking about the limits for each: up to the end
+ * of the message or of what is here, or to what scan_head() has to look at.
+ *
+ * A value takes a byte at least. So bytes that are no more than the values allowed hold not too
+ * many values; and if they are up to half of the bytes allowed, and the values to come are no more
+ * than they are, then both together are within the limit.
+ */
+static void scan_run(struct weir_stream *stream, struct weir_view bytes)
+{
+    size_t left = run_bytes(stream, bytes);
+    uint64_t to_come = stream->values_left;
+    uint64_t announced = to_come;
+
+    if (left == 0)
+        return;
+    const uint8_t *start = bytes.data + stream->scanned;
+    const uint8_t *end = start + left;
+    const uint8_t *at = start;
+    for (; to_come != 0 && (left = (size_t)(end - at)) >= WEIR__WIRE_HEAD_MAX; to_come--) {
+        size_t step = step_of(at);
+        if (WEIR_UNLIKELY(step == 0)) {
+            struct weir_wire_tag tag = weir_wire_tags[at[0]];
+            uint64_t length = weir_wire_length(at, tag);
+            step = tag.head_bytes;
+            if (tag.kind == WEIR_WIRE_BYTES) {
+                step += (size_t)length;
+            } else {
+                uint64_t values = tag.kind == WEIR_WIRE_MAP ? 2 * length : length;
+                if (tag.kind == WEIR_WIRE_BAD || values + to_come > left)
+                    break;
+                to_come += values;
+                announced += values;
+            }
+        }
+        if (WEIR_UNLIKELY(step > left))
+            break;
+        at += step;
+    }
+    stream->scanned += (size_t)(at - start);
+    stream->values_left = to_come;
+    stream->elements += announced - to_come;
+}
+
 /* Look at the heads that are there, each once. */
 static enum scan scan(struct weir_stream *stream, size_t fragment_min)
 {
@@ -204,6 +311,8 @@ static enum scan scan(struct weir_stream *stream, size_t fragment_min)
             return SCAN_MORE;
         stream->values_left = 1;
     }
+    if (!prefixed && fragment_min == NO_FRAGMENTS && stream->chained == 0)
+        scan_run(stream, bytes);
     while (stream->values_left != 0) {
         const uint8_t *at;
         size_t left = find_head(stream, bytes, &at);
@@ -224,7 +333,7 @@ static void advance_input(struct weir_stream *stream, size_t size_bytes)
     stream->input.view.data += size_bytes;
     stream->input.view.size -= size_bytes;
     if (stream->input.view.size == 0)
-        weir_slice_drop(&stream->input);
+        drop_input(stream);
 }
 
 /*
@@ -295,6 +404,7 @@ int weir_stream_feed(struct weir_stream *stream, const struct weir_slice *slice)
 {
     struct weir_slice *input = &stream->input;
 
+    drop_lent(stream);
     if (stream->fault.error != 0)
         return stream->fault.error;
     if (input->view.size != 0) {
@@ -311,7 +421,7 @@ int weir_stream_feed(struct weir_stream *stream, const struct weir_slice *slice)
         int rc = grow_gather(stream, slice->view.size);
         if (rc != 0)
             return rc;
-        weir_slice_drop(input);
+        drop_input(stream);
     }
     if (slice->view.size != 0)
         *input = weir_slice_hold(slice);
@@ -336,6 +446,29 @@ static size_t prefix_bytes(const struct weir_stream *stream)
     return stream->framing == WEIR_FRAMING_LENGTH32 && !stream->in_parts ? PREFIX_BYTES : 0;
 }
 
+/* @size bytes at the front of the input, with a reference: the stream's own if they are all. */
+static struct weir_slice take_input(struct weir_stream *stream, size_t size)
+{
+    struct weir_slice *input = &stream->input;
+    struct weir_slice taken = {{input->view.data, size}, input->block};
+
+    if (input->view.size == size) {
+        drop_spare(stream);
+        memset(input, 0, sizeof(*input));
+        return taken;
+    }
+    if (input->block != NULL) {
+        if (stream->spare_refs == 0) {
+            weir_block_hold_many(input->block, SPARE_REFS);
+            stream->spare_refs = SPARE_REFS;
+        }
+        stream->spare_refs--;
+    }
+    input->view.data += size;
+    input->view.size -= size;
+    return taken;
+}
+
 /* What was scanned as a slice of its own, which is all there. The stream goes on behind it. */
 static struct weir_slice take_scanned(struct weir_stream *stream)
 {
@@ -347,17 +480,15 @@ static struct weir_slice take_scanned(struct weir_stream *stream)
         return taken;
     if (stream->gather != NULL) {
         assert(stream->gathered == size);
-        taken = weir_slice_adopt(weir_view_of(stream->gather->data + prefix, size - prefix),
-                                 stream->gather);
+        taken = weir_slice_adopt(weir_view_of(stream->gather->data, size), stream->gather);
         stream->gather = NULL;
         stream->gathered = 0;
         stream->stats.gathered++;
     } else {
-        struct weir_block *block = stream->input.block;
-        taken = weir_slice_adopt(weir_view_of(stream->input.view.data + prefix, size - prefix),
-                                 block != NULL ? weir_block_hold(block) : NULL);
-        advance_input(stream, size);
+        taken = take_input(stream, size);
     }
+    taken.view.data += prefix;
+    taken.view.size -= prefix;
     stream->message_offset += size;
     stream->stats.bytes += size - prefix;
     return taken;
@@ -367,6 +498,7 @@ static struct weir_slice take_scanned(struct weir_stream *stream)
  * an error. */
 static int scan_gathering(struct weir_stream *stream, size_t fragment_min, enum scan *ret)
 {
+    drop_lent(stream);
     if (stream->fault.error != 0)
         return stream->fault.error;
     for (;;) {
@@ -393,6 +525,31 @@ int weir_stream_next(struct weir_stream *stream, struct weir_slice *ret)
     if (rc != 0)
         return rc;
     *ret = take_scanned(stream);
+    end_message(stream);
+    return 0;
+}
+
+int weir_stream_next_view(struct weir_stream *stream, struct weir_view *ret)
+{
+    enum scan found;
+
+    assert(stream->chained == 0 && (!stream->by_parts || stream->fault.error != 0));
+    int rc = scan_gathering(stream, NO_FRAGMENTS, &found);
+    if (rc != 0)
+        return rc;
+    size_t size = stream->scanned;
+    if (stream->gather == NULL && size < stream->input.view.size) {
+        /* The input goes on, so its own reference keeps these bytes, too. */
+        size_t prefix = prefix_bytes(stream);
+        *ret = weir_view_of(stream->input.view.data + prefix, size - prefix);
+        advance_input(stream, size);
+        stream->message_offset += size;
+        stream->stats.bytes += size - prefix;
+    } else {
+        struct weir_slice last = take_scanned(stream);
+        *ret = last.view;
+        stream->lent = last.block;
+    }
     end_message(stream);
     return 0;
 }
@@ -485,6 +642,7 @@ int weir_stream_next_chain(struct weir_stream *stream, struct weir_chain *chain)
 {
     int rc = 0;
 
+    drop_lent(stream);
     if (stream->fault.error != 0)
         return stream->fault.error;
     assert(chain->size_bytes == stream->chained && !stream->by_parts);
@@ -572,7 +730,7 @@ int weir_stream_compact(struct weir_stream *stream, size_t below_bytes)
         return 0;
     int rc = grow_gather(stream, 0);
     if (rc == 0)
-        weir_slice_drop(input);
+        drop_input(stream);
     return rc;
 }
 

@@ -287,6 +287,25 @@ static void a_block_stays_while_it_has_a_holder(void **state)
     test_pool_destroy(pool);
 }
 
+static void references_are_added_and_dropped_by_the_dozen(void **state)
+{
+    struct weir_pool *pool = create(NULL);
+    struct weir_block *block = take(pool, 200);
+
+    (void)state;
+    weir_block_hold_many(block, 12);
+    assert_false(weir_block_is_exclusive(block));
+    for (int i = 0; i < 5; i++)
+        weir_block_drop(block);
+    assert_false(weir_block_is_exclusive(block));
+    weir_block_drop_many(block, 7);
+    assert_true(weir_block_is_exclusive(block));
+    assert_int_equal(stats_of(pool).total.releases, 0);
+    weir_block_drop(block);
+    assert_int_equal(stats_of(pool).total.releases, 1);
+    test_pool_destroy(pool);
+}
+
 static void the_block_dropped_last_is_taken_first(void **state)
 {
     struct weir_pool *pool = create(NULL);
@@ -1163,6 +1182,7 @@ int main(void)
         cmocka_unit_test(sizes_at_the_ends_are_handled),
         cmocka_unit_test(blocks_are_aligned_to_their_class),
         cmocka_unit_test(a_block_stays_while_it_has_a_holder),
+        cmocka_unit_test(references_are_added_and_dropped_by_the_dozen),
         cmocka_unit_test(the_block_dropped_last_is_taken_first),
         cmocka_unit_test(a_class_fills_its_segments_and_asks_for_another),
         cmocka_unit_test(segments_can_be_listed_and_found),

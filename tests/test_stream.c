@@ -246,6 +246,115 @@ static void random_flows_cut_anywhere_come_out_whole(void **state)
     test_pool_destroy(pool);
 }
 
+/* As drain(), by views. */
+static void drain_views(struct reader *r)
+{
+    struct weir_view message;
+    int rc;
+
+    while ((rc = weir_stream_next_view(&r->stream, &message)) == 0) {
+        assert_true(r->next < r->flow->count);
+        size_t start = r->flow->starts[r->next++];
+        assert_int_equal(message.size, r->flow->starts[r->next] - start);
+        assert_memory_equal(message.data, r->flow->bytes.data + start, message.size);
+        assert_int_equal(weir_stream_offset(&r->stream), r->flow->starts[r->next]);
+    }
+    assert_int_equal(rc, -EAGAIN);
+}
+
+static void views_are_the_same_messages_as_slices(void **state)
+{
+    struct weir_pool *pool = test_pool_create(NULL);
+
+    (void)state;
+    for (size_t i = 0; i < documents_count; i++) {
+        struct flow flow = make_flow(documents[i]);
+        for (size_t cut = 0; cut <= flow.bytes.size; cut++) {
+            const size_t ends[] = {0, cut, flow.bytes.size};
+            struct reader r;
+            reader_begin(&r, pool, &flow);
+            for (size_t k = 0; k < 2; k++) {
+                struct weir_view part =
+                    weir_view_of(flow.bytes.data + ends[k], ends[k + 1] - ends[k]);
+                struct weir_slice slice = make_slice(pool, part);
+                assert_int_equal(weir_stream_feed(&r.stream, &slice), 0);
+                weir_slice_drop(&slice); /* the stream's own reference keeps the bytes */
+                drain_views(&r);
+            }
+            reader_end(&r, straddling(&flow, cut));
+            assert_int_equal(test_blocks_in_use(pool), 0);
+        }
+        free_flow(&flow);
+    }
+    test_pool_destroy(pool);
+}
+
+static void a_view_is_kept_until_the_next_one_is_asked_for(void **state)
+{
+    struct weir_pool *pool = test_pool_create(NULL);
+    struct weir_slice slice = make_slice(pool,
+                                         VIEW("\x01\xa3"
+                                              "abc"));
+    struct weir_slice rest = make_slice(pool,
+                                        VIEW("\xa2"
+                                             "de\x92\x01"));
+    struct weir_stream stream;
+    struct weir_view message;
+
+    (void)state;
+    weir_stream_init(&stream, pool, NULL);
+    assert_int_equal(weir_stream_feed(&stream, &slice), 0);
+    weir_slice_drop(&slice);
+    assert_int_equal(weir_stream_next_view(&stream, &message), 0);
+    assert_int_equal(weir_stream_next_view(&stream, &message), 0);
+    assert_false(weir_stream_is_partial(&stream));
+    assert_int_equal(test_blocks_in_use(pool), 2);
+    assert_memory_equal(message.data,
+                        "\xa3"
+                        "abc",
+                        4);
+    assert_int_equal(weir_stream_feed(&stream, &rest), 0);
+    assert_int_equal(test_blocks_in_use(pool), 1);
+    weir_slice_drop(&rest);
+    assert_int_equal(weir_stream_next_view(&stream, &message), 0);
+    assert_int_equal(weir_stream_next_view(&stream, &message), -EAGAIN);
+    struct weir_slice last = make_slice(pool, VIEW("\x02"));
+    assert_int_equal(weir_stream_feed(&stream, &last), 0);
+    weir_slice_drop(&last);
+    assert_int_equal(weir_stream_next_view(&stream, &message), 0); /* gathered */
+    assert_memory_equal(message.data, "\x92\x01\x02", 3);
+    assert_int_equal(test_blocks_in_use(pool), 1);
+    weir_stream_fini(&stream);
+    assert_int_equal(test_blocks_in_use(pool), 0);
+    test_pool_destroy(pool);
+}
+
+/* References are taken by the dozen; what nobody got is given back with the slice. */
+static void any_number_of_messages_of_a_slice_can_be_kept(void **state)
+{
+    struct weir_pool *pool = test_pool_create(NULL);
+    uint8_t bytes[300];
+    struct weir_slice messages[sizeof(bytes)];
+    struct weir_stream stream;
+
+    (void)state;
+    memset(bytes, 1, sizeof(bytes));
+    for (size_t count = 1; count <= sizeof(bytes); count++) {
+        struct weir_slice slice = make_slice(pool, weir_view_of(bytes, sizeof(bytes)));
+        weir_stream_init(&stream, pool, NULL);
+        assert_int_equal(weir_stream_feed(&stream, &slice), 0);
+        for (size_t i = 0; i < count; i++)
+            assert_int_equal(weir_stream_next(&stream, &messages[i]), 0);
+        weir_stream_fini(&stream);
+        for (size_t i = 0; i < count; i++)
+            weir_slice_drop(&messages[i]);
+        assert_true(weir_block_is_exclusive(slice.block));
+        weir_slice_drop(&slice);
+        assert_int_equal(test_blocks_in_use(pool), 0);
+    }
+    test_pool_destroy(pool);
+}
+
 static void pieces_that_touch_are_joined_without_a_copy(void **state)
 {
     struct weir_pool *pool = test_pool_create(NULL);
@@ -710,6 +819,61 @@ static void announced_sizes_are_refused_before_memory_is_taken(void **state)
     test_pool_destroy(pool);
 }
 
+/* What a stream says of @bytes that are fed in pieces of @piece: the error, if any, and its offset;
+ * otherwise where the next message begins. */
+static int verdict_in_pieces(struct weir_pool *pool, const struct weir_limits *limits,
+                             struct weir_view bytes, size_t piece, size_t *ret_offset)
+{
+    struct weir_stream stream;
+    struct weir_view message;
+    int rc = -EAGAIN;
+
+    weir_stream_init(&stream, pool, limits);
+    for (size_t at = 0; at < bytes.size && rc == -EAGAIN; at += piece) {
+        size_t size = piece < bytes.size - at ? piece : bytes.size - at;
+        struct weir_slice slice = make_slice(pool, weir_view_of(bytes.data + at, size));
+        assert_int_equal(weir_stream_feed(&stream, &slice), 0);
+        weir_slice_drop(&slice);
+        while ((rc = weir_stream_next_view(&stream, &message)) == 0)
+            continue;
+    }
+    *ret_offset =
+        rc == -EAGAIN ? (size_t)weir_stream_offset(&stream) : weir_stream_fault(&stream).offset;
+    weir_stream_fini(&stream);
+    return rc;
+}
+
+static void compare_verdicts(struct weir_pool *pool, struct weir_view bytes)
+{
+    for (size_t limit = 1; limit <= 80; limit++) {
+        const struct weir_limits limits[] = {{.bytes = limit}, {.elements = limit}};
+        for (size_t k = 0; k < 2; k++) {
+            size_t whole, single;
+            int rc = verdict_in_pieces(pool, &limits[k], bytes, bytes.size, &whole);
+            assert_int_equal(verdict_in_pieces(pool, &limits[k], bytes, 1, &single), rc);
+            assert_int_equal(whole, single);
+        }
+    }
+}
+
+/* In one piece, heads are looked at in a run; a byte at a time, each on its own. */
+static void limits_are_the_same_whole_and_byte_by_byte(void **state)
+{
+    struct weir_pool *pool = test_pool_create(NULL);
+    uint8_t numbers[1 + 5 * 9];
+
+    (void)state;
+    for (size_t i = 0; i < documents_count; i++)
+        compare_verdicts(pool, documents[i]);
+    /* What is announced is above the limit before the bytes are. */
+    memset(numbers, 0, sizeof(numbers));
+    numbers[0] = 0x95;
+    for (size_t i = 1; i < sizeof(numbers); i += 9)
+        numbers[i] = 0xcf;
+    compare_verdicts(pool, weir_view_of(numbers, sizeof(numbers)));
+    test_pool_destroy(pool);
+}
+
 static void nesting_is_no_matter(void **state)
 {
     const size_t levels = 1000000;
@@ -808,6 +972,9 @@ int main(void)
         cmocka_unit_test(documents_cut_at_every_place_come_out_whole),
         cmocka_unit_test(documents_come_out_whole_byte_by_byte),
         cmocka_unit_test(random_flows_cut_anywhere_come_out_whole),
+        cmocka_unit_test(views_are_the_same_messages_as_slices),
+        cmocka_unit_test(a_view_is_kept_until_the_next_one_is_asked_for),
+        cmocka_unit_test(any_number_of_messages_of_a_slice_can_be_kept),
         cmocka_unit_test(pieces_that_touch_are_joined_without_a_copy),
         cmocka_unit_test(a_message_that_straddles_is_copied_exactly_once),
         cmocka_unit_test(a_large_message_in_many_slices_is_gathered_in_its_final_place),
@@ -821,6 +988,7 @@ int main(void)
         cmocka_unit_test(the_limit_of_bytes_is_exact),
         cmocka_unit_test(the_limit_of_elements_is_exact),
         cmocka_unit_test(announced_sizes_are_refused_before_memory_is_taken),
+        cmocka_unit_test(limits_are_the_same_whole_and_byte_by_byte),
         cmocka_unit_test(nesting_is_no_matter),
         cmocka_unit_test(every_failing_allocation_can_be_tried_again),
     };

@@ -446,6 +446,15 @@ WEIR_NODISCARD WEIR_API int weir_block_adopt(struct weir_pool *pool, void *data,
  */
 WEIR_INLINE struct weir_block *weir_block_hold(struct weir_block *block);
 
+/** Add @count references with one atomic operation; @count up to 2^16. */
+WEIR_INLINE void weir_block_hold_many(struct weir_block *block, uint32_t count);
+
+/**
+ * Drop @count references of the caller's with one atomic operation; he must have one more, which
+ * remains.
+ */
+WEIR_INLINE void weir_block_drop_many(struct weir_block *block, uint32_t count);
+
 /**
  * Drop a reference; the last one gives the block back to its pool.
  *
@@ -622,6 +631,21 @@ WEIR_INLINE struct weir_block *weir_block_hold(struct weir_block *block)
         weir_block_stale(block);
     assert(before != 0 && before != UINT32_MAX);
     return block;
+}
+
+WEIR_INLINE void weir_block_hold_many(struct weir_block *block, uint32_t count)
+{
+    uint32_t before = __atomic_fetch_add(&block->refs, count, __ATOMIC_RELAXED);
+    assert(before != 0 && before <= UINT32_MAX - count);
+    (void)before;
+}
+
+WEIR_INLINE void weir_block_drop_many(struct weir_block *block, uint32_t count)
+{
+    /* Release: as with every drop, what was done with the bytes happens before their reuse. */
+    uint32_t before = __atomic_fetch_sub(&block->refs, count, __ATOMIC_RELEASE);
+    assert(before > count);
+    (void)before;
 }
 
 WEIR_INLINE bool weir_block_is_exclusive(const struct weir_block *block)

@@ -86,6 +86,9 @@ struct weir_stream_part {
 struct weir_stream {
     struct weir_pool *pool;
     struct weir_slice input;   /* what is not handed out yet of the slice that was fed last */
+    uint32_t spare_refs;       /* references on its block, besides input's own */
+    struct weir_block *lent;   /* what the view that was handed out last lies in, if it is held for
+                                  that view alone */
     struct weir_block *gather; /* a straddling message so far; NULL: it starts where input does */
     size_t gathered;           /* bytes of the message in it */
     size_t scanned;            /* message's start to its next head; may be in the future */
@@ -143,6 +146,17 @@ WEIR_API int weir_stream_feed(struct weir_stream *stream, const struct weir_slic
  * Returns   0; -EAGAIN feed more; -EBADMSG, -EMSGSIZE (sticky); -ENOMEM, -ENOBUFS of the pool.
  */
 WEIR_API int weir_stream_next(struct weir_stream *stream, struct weir_slice *ret);
+
+/**
+ * The next whole message as a view, for who is done with it before asking for the next one.
+ *
+ * It saves the reference and with it two atomic operations per message.
+ *
+ * @ret         written on success only
+ * Returns      as weir_stream_next()
+ * Valid until  the stream is fed, asked for another message in any way, or ended.
+ */
+WEIR_API int weir_stream_next_view(struct weir_stream *stream, struct weir_view *ret);
 
 /**
  * The next whole message as a chain of the slices that it came in, wherever they are cut.
