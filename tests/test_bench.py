@@ -39,6 +39,22 @@ ARRAYS_PEERS = {
     "values/f64-decode": READERS,
 }
 
+ENCODERS = {"weir", "msgpack-c", "msgpack-c-template", "msgpack-c-opaque", "msgpuck",
+            "msgpuck-sized", "libmpack", "memcpy", "struct"}
+VALUES_PEERS = {
+    "values/encode": ENCODERS,
+    "values/walk": {"weir", "msgpack-c", "msgpuck", "msgpuck-check", "libmpack", "struct"},
+    "values/tree": {"weir", "msgpack-c-zone", "msgpack-c"},
+    "values/check": {"weir", "weir-skip", "msgpuck-check", "msgpuck-skip", "libmpack"},
+    "values/find": {"weir", "weir-find", "weir-loop", "msgpack-c", "msgpuck", "msgpuck-check", "libmpack"},
+    "values/find-shuffled": {"weir", "weir-find", "weir-loop", "msgpack-c", "msgpuck", "msgpuck-check", "libmpack"},
+    "values/bin-4k": {"weir", "weir-borrowed", "msgpack-c-vref", "copy"},
+    "values/bin-64k": {"weir", "weir-borrowed", "msgpack-c-vref", "copy"},
+    "values/bin-1m": {"weir", "weir-borrowed", "msgpack-c-vref", "copy"},
+    "values/stream": {"weir", "weir-slice", "weir-joined", "weir-walk", "msgpack-c", "msgpack-c-walk",
+                      "msgpack-c-execute", "libmpack"},
+}
+
 
 class Wrong(Exception):
     """What a test expected and did not find."""
@@ -83,10 +99,11 @@ def test_list(bench):
     """--list names groups, cases and contenders"""
     lines = bench.good("--list").splitlines()
     expect(any(line.startswith("codec: ") for line in lines), lines)
-    for case in BYTES_CASES + CASES + list(MEM_PEERS) + list(ARRAYS_PEERS):
+    for case in BYTES_CASES + CASES + list(MEM_PEERS) + list(VALUES_PEERS) + list(ARRAYS_PEERS):
         expect(any(line.startswith(f"  {case}: ") for line in lines), case, "is missing in", lines)
     words = {line.split()[0] for line in lines if line.startswith("    ")}
-    for peers in [*CODEC_PEERS.values(), *MEM_PEERS.values(), *ARRAYS_PEERS.values()]:
+    for peers in [*CODEC_PEERS.values(), *MEM_PEERS.values(), *VALUES_PEERS.values(),
+                  *ARRAYS_PEERS.values()]:
         expect(peers <= words, peers - words, "are not listed")
 
 
@@ -222,6 +239,15 @@ def test_mem(bench):
     expect(missing <= optional, missing, "are left out")
 
 
+def test_values(bench):
+    """the group values compares what all its contenders do, and runs; peers may be missing"""
+    cases = {"values/stream": VALUES_PEERS["values/stream"]}
+    document = strict_json(bench.good("--filter", "values/stream", "--json", "-", *QUICK))
+    missing = missing_peers(document, cases)
+    expect(missing <= {"msgpuck", "msgpuck-check", "msgpuck-sized", "libmpack"}, missing,
+           "are left out")
+
+
 def test_bytes(bench):
     """the group bytes runs, after it showed that linked and copied bytes are the same"""
     document = strict_json(bench.good("--filter", "bytes/", "--json", "-", *QUICK))
@@ -242,7 +268,7 @@ def test_arrays(bench):
 
 TESTS = [test_list, test_list_filtered, test_help, test_unknown_filter, test_bad_numbers,
          test_bad_usage, test_bad_file, test_json_on_stdout, test_json_in_file,
-         test_mem, test_bytes, test_arrays]
+         test_mem, test_values, test_bytes, test_arrays]
 
 
 def main():

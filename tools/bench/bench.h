@@ -17,7 +17,7 @@
  *          #endif
  *
  *      It then stands in the table, in --list and in the JSON, as left out and why.
- *      m4/weir_allocator.m4 is how configure looks for peers that are allocators.
+ *      m4/weir_allocator.m4 and m4/weir_codec.m4 are how configure looks for peers.
  *
  * What makes a case honest, and is the group's to see to:
  *
@@ -123,6 +123,7 @@ extern const struct bench_group bench_group_bytes;
 extern const struct bench_group bench_group_arrays;
 extern const struct bench_group bench_group_codec;
 extern const struct bench_group bench_group_mem;
+extern const struct bench_group bench_group_values;
 
 /**
  * Run one case.
@@ -143,6 +144,9 @@ void bench_results_free(struct bench_result *results, size_t count);
  * @count  at least 1
  */
 double bench_quantile(double *values, size_t count, double part);
+
+/** A literal and its length, for the compiler to compare and copy as constants. */
+#define KEY(literal) (literal), (sizeof(literal) - 1)
 
 /** The monotonic clock. */
 uint64_t bench_now_ns(void);

@@ -22,6 +22,7 @@
  * that it stays in the first-level cache; the input does not.
  */
 #include "bench.h"
+#include "msgpack_direct.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -69,9 +70,6 @@ struct codec {
     msgpack_unpacked unpacked;
     msgpack_zone *zone;
 };
-
-/* The lengths of literals, for the compiler to compare and copy as constants. */
-#define KEY(literal) (literal), (sizeof(literal) - 1)
 
 /* --- packing --------------------------------------------------------------------------------- */
 
@@ -142,35 +140,6 @@ static __attribute__((noinline)) int pack_msgpack_plain(msgpack_sbuffer *sbuffer
 
     msgpack_packer_init(&pk, sbuffer, msgpack_sbuffer_write);
     return pack_msgpack(&pk, record);
-}
-
-/*
- * MessagePack-C's own encoders instantiated over a writer that is inlined, which its
- * pack_template.h is installed for; they are named direct_pack_*.
- */
-static inline __attribute__((always_inline)) int direct_append(msgpack_sbuffer *sbuffer,
-                                                               const void *bytes, size_t size)
-{
-    if (sbuffer->alloc - sbuffer->size < size)
-        return msgpack_sbuffer_write(sbuffer, bytes, size);
-    memcpy(sbuffer->data + sbuffer->size, bytes, size);
-    sbuffer->size += size;
-    return 0;
-}
-
-#define msgpack_pack_inline_func(name) static inline int direct_pack##name
-#define msgpack_pack_inline_func_cint(name) static inline int direct_pack##name
-#define msgpack_pack_inline_func_fixint(name) static inline int direct_pack_fix##name
-#define msgpack_pack_user msgpack_sbuffer *
-#define msgpack_pack_append_buffer(user, bytes, size) return direct_append(user, bytes, size)
-#include <msgpack/pack_template.h>
-
-static inline __attribute__((always_inline)) int direct_text(msgpack_sbuffer *sbuffer,
-                                                             const void *bytes, size_t size)
-{
-    int rc = direct_pack_str(sbuffer, size);
-
-    return rc != 0 ? rc : direct_pack_str_body(sbuffer, bytes, size);
 }
 
 static __attribute__((noinline, flatten)) int pack_msgpack_template(msgpack_sbuffer *sbuffer,
