@@ -648,7 +648,7 @@ static const struct bench_case cases[] = {
 };
 
 const struct bench_group bench_group_arrays = {
-    .name = "values",
+    .name = "arrays",
     .summary = "arrays of 100,000 numbers",
     .cases = cases,
     .case_count = sizeof cases / sizeof cases[0],
