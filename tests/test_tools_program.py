@@ -411,7 +411,7 @@ def test_help(weir):
     with tempfile.TemporaryDirectory() as directory:
         os.symlink(weir.program, os.path.join(directory, "weir"))
         examples = check_examples(text, directory)
-    equal(examples, 7)
+    equal(examples, 8)
 
 
 def check_examples(text, directory):

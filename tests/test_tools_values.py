@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""What the program weir does to the values of a file: forms that check is asked to insist on.
+"""What the program weir does to the values of a file: forms that check is asked to insist on, parts
+that cat is asked to show, and as MessagePack-C shows them.
 
 Usage: test_tools_values.py [PROGRAM]. Prints TAP.
 """
@@ -140,7 +141,87 @@ def test_check_big(weir):
         equal(piped(weir, ["check", *options], chunk, count, 48 * MEGABYTE), (0, 0), options)
 
 
-TESTS = [test_canonical, test_unique_keys, test_utf8, test_first_fault, test_check_big]
+def test_cat_path(weir):
+    """cat --path shows what the path of every part of a document leads to, and nothing else"""
+    data = encode(DOCUMENT)
+    for at, _, _, _, path in parts(data)[1]:
+        end, _ = parts(data, at)
+        for option in (("--path", path), ("-p" + path,)) if path else (("--path=",),):
+            equal(weir.cat(b"\x05" * (path == "") + data, *option),
+                  "5\n" * (path == "") + weir.cat(data[at:end]), path)
+    given = encode({"a/b": 1, "m~n": 2, "": 3, "7": 4, "\u00fc": 5}) + encode(Pairs([(7, 6), (None, 8)]))
+    for path, wanted in (("/a~1b", "1\n"), ("/m~0n", "2\n"), ("/", "3\n"), ("/7", "4\n6\n"), ("/\u00fc", "5\n"),
+                         ("/~@1", '"m~n"\nnull\n'), ("/~#1", "2\n8\n")):
+        equal(weir.cat(given, "--path", path), wanted, path)
+
+
+def test_cat_path_missing(weir):
+    """cat --path leaves out values without it; if all are, the status says so"""
+    given = encode([1, 2]) + encode({"k": 1}) + encode([3]) + encode("x") + encode([4, [5]])
+    equal(weir.cat(given, "--path=/1"), "2\n[5]\n")
+    equal(weir.cat(given, "--path=/k"), "1\n")
+    for path in ("/2", "/k/0", "/01", "/-", "/1/1", "/nothing/at/all"):
+        weir.bad(1, "", "cat", "--path", path, given=given)
+        weir.bad(1, "", "cat", "--path", path)
+    for path in ("x", "/~", "/a~2", "0", "/~@", "/a/~#x"):
+        weir.bad(64, f"weir cat: --path needs a JSON pointer as /orders/3, not '{path}'\n"
+                 "Try 'weir cat --help'.\n", "cat", "--path", path, given=given)
+    weir.bad(64, "weir cat: option '--path' requires an argument\nTry 'weir cat --help'.\n", "cat", "--path")
+    # A value is shown after it was checked, whatever lies behind the part.
+    weir.bad(1, "weir cat: (stdin): offset 2, /1: the reserved byte 0xc1\n", "cat", "--path=/0",
+             given=b"\x92\x01\xc1")
+    deep = b"\x91" * 1024 + b"\x07"
+    equal(weir.cat(deep, "--depth=1024", "--path=" + "/0" * 1024), "7\n")
+
+
+def raw_of(value):
+    """What MessagePack-C prints of a value."""
+    if value is None or isinstance(value, bool):
+        return {None: "nil", True: "true", False: "false"}[value]
+    if isinstance(value, float):
+        return f"{value:f}"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, str):
+        return f'"{value}"'
+    if isinstance(value, bytes):
+        return '"' + "".join(chr(byte) if 32 <= byte < 127 else f"\\x{byte:02x}" for byte in value) + '"'
+    if isinstance(value, Ext):
+        return f"(ext: {value.code})" + raw_of(value.data)
+    if isinstance(value, (dict, Pairs)):
+        pairs = value if isinstance(value, Pairs) else value.items()
+        return "{" + ", ".join(f"{raw_of(key)}=>{raw_of(item)}" for key, item in pairs) + "}"
+    return "[" + ", ".join(map(raw_of, value)) + "]"
+
+
+def test_cat_raw(weir):
+    """cat --raw prints values as MessagePack-C does, a line each"""
+    values = [*DOCUMENT, DOCUMENT, [-1.5, "\u00fc\n", b"\0\xff~"]]
+    text = "".join(raw_of(value) + "\n" for value in values)
+    equal(weir.cat(b"".join(map(encode, values)), "--raw"), text)
+    equal(weir.cat(b"".join(map(encode, values)), "-r", "--path="), text)
+    equal(weir.cat(encode(DOCUMENT), "-r", "-p/20/k"), '{"l"=>[1]}\n')
+    weir.bad(1, "weir cat: (stdin): offset 2: the reserved byte 0xc1\n", "cat", "--raw", given=b"\1\xc0\xc1",
+             stdout=b"1\nnil\n")
+    equal(weir.cat(b"\x91" * 1024 + b"\x07", "--raw", "--depth=1024"), "[" * 1024 + "7" + "]" * 1024 + "\n")
+    with open("/dev/full", "wb") as full:
+        for given in (b"\x01", encode("s" * 200000) * 3):
+            done = weir.run("cat", "--raw", given=given, stdout=full)
+            equal((done.returncode, done.stderr),
+                  (74, b"weir cat: writing to standard output: No space left on device\n"))
+
+
+def test_cat_big(weir):
+    """200 MB through a pipe in constant memory, a part of each value, and raw"""
+    chunk, count = big(weir)
+    shown = MEGABYTE // len(RECORD) * count
+    equal(piped(weir, ["cat", "--path=/tags/1"], chunk, count, 48 * MEGABYTE), (0, 4 * shown))
+    status, size = piped(weir, ["cat", "--raw"], chunk, count, 48 * MEGABYTE)
+    expect(status == 0 and size > len(chunk) * count, status, size)
+
+
+TESTS = [test_canonical, test_unique_keys, test_utf8, test_first_fault, test_check_big, test_cat_path,
+         test_cat_path_missing, test_cat_raw, test_cat_big]
 
 if __name__ == "__main__":
     sys.exit(support.run_tests(TESTS, Weir(support.program())))
