@@ -399,7 +399,7 @@ def test_help(weir):
     equal(weir.good("help").decode(), text)
     commands = [line.split()[0] for line in text.split("Commands:\n")[1].split("\n\n")[0].splitlines()]
     expect({"pack", "cat", "check"} <= set(commands), commands)
-    for command in ("pack", "cat", "check", "stat"):
+    for command in ("pack", "cat", "check", "diff", "stat"):
         equal(weir.good(command, "--version"), version)
         equal(weir.good(command, "-V"), version)
         own = weir.good(command, "--help").decode()
@@ -411,7 +411,7 @@ def test_help(weir):
     with tempfile.TemporaryDirectory() as directory:
         os.symlink(weir.program, os.path.join(directory, "weir"))
         examples = check_examples(text, directory)
-    equal(examples, 8)
+    equal(examples, 10)
 
 
 def check_examples(text, directory):

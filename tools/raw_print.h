@@ -8,8 +8,8 @@
  *         rc = raw_print(&printer, value);
  *     raw_printer_fini(&printer);
  *
- * A value is made a tree first: up to 24 bytes of memory for each of its bytes. The text goes to the
- * output piece by piece.
+ * A value is made a tree first: up to 24 bytes of memory for each of its bytes. The text goes to
+ * the output piece by piece.
  */
 #ifndef TOOLS_RAW_PRINT_H
 #define TOOLS_RAW_PRINT_H
