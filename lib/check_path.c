@@ -94,6 +94,22 @@ static void put_level(struct output *output, struct weir_view input, const struc
         put_key(output, input, level);
 }
 
+/* Read a head, that of an array or map also where fewer bytes than values are left: what is there
+ * of it may be more than the bytes that somebody has so far. Returns whether it is there. */
+static bool read_head(struct weir_unpacker *cursor, struct weir__head *ret)
+{
+    if (weir__unpack_tag(cursor) != 0)
+        return false;
+    ret->at = cursor->pos;
+    ret->tag = weir_wire_tags[cursor->pos[0]];
+    if (ret->tag.kind != WEIR_WIRE_ARRAY && ret->tag.kind != WEIR_WIRE_MAP)
+        return weir__unpack_body(cursor, ret) == 0;
+    if (ret->tag.head_bytes > weir_unpack_left(cursor))
+        return false;
+    ret->length = weir_wire_length(ret->at, ret->tag);
+    return true;
+}
+
 /*
  * Follow the heads up to the value that @offset lies in, or that should begin there. Returns how
  * many arrays and maps it is in.
@@ -116,8 +132,7 @@ static size_t follow(struct weir_view input, size_t offset, struct level *levels
             level->begun++;
             level->to_come--;
         }
-        if (here >= offset || weir__unpack_tag(&cursor) != 0 ||
-            weir__unpack_body(&cursor, &head) != 0)
+        if (here >= offset || !read_head(&cursor, &head))
             return depth;
         weir__unpack_take(&cursor, &head);
         uint64_t values = weir__head_values(&head);

@@ -428,12 +428,12 @@ def test_sizes(weir):
 
 def test_cat_faults(weir):
     """cat shows what is good before a fault"""
-    weir.bad(1, "weir cat: (stdin): offset 2: the reserved byte 0xc1\n", "cat",
+    weir.bad(1, "weir cat: (stdin): offset 2, /0: the reserved byte 0xc1\n", "cat",
              given=b"\x01\x91\xc1\x02", stdout=b"1\n")
-    weir.bad(1, "weir cat: (stdin): offset 4: the bytes end within a str\n", "cat",
+    weir.bad(1, "weir cat: (stdin): offset 4, /0: the bytes end within a str\n", "cat",
              given=b"\x01\x02\x03\x91\xa5abc", stdout=b"1\n2\n3\n")
     deep = b"\x91" * 129 + b"\0"
-    weir.bad(1, "weir cat: (stdin): offset 129: nested deeper than the limit\n", "cat",
+    weir.bad(1, f"weir cat: (stdin): offset 129, {'/0' * 128}: nested deeper than the limit\n", "cat",
              given=b"\x01" + deep, stdout=b"1\n")
 
 

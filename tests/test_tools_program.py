@@ -14,66 +14,20 @@ import struct
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 
 import tools_support as support
-from tools_support import Ext, Pairs, Weir, encode, equal, expect
-
-MEGABYTE = 1 << 20
-DOCUMENT = [None, True, 7, 200, 70000, 2 ** 40, -3, -200, -70000, -2 ** 40, 1.5, "str", "s" * 40,
-            "s" * 300, b"", b"bin", Ext(1, b"x"), Ext(2, b"xyz"), [], [1, [2, [3]]],
-            {"k": {"l": [1]}, "m": "n"}, Pairs([(n, [n]) for n in range(20)]), list(range(20))]
-INTEGER, FLOAT, STR, BIN, EXT, ARRAY, MAP = "an integer", "a float", "a str", "a bin", "an ext", \
-    "an array", "a map"
-RESERVED = "the reserved byte 0xc1"
-
-
-def parts(data, at=0):
-    """Of the value at @at: its end, and (offset, end of its head, name, contained values) of it and
-    of all in it, read straight from the specification."""
-    tag = data[at]
-    found = []
-    if tag < 0x80 or tag >= 0xe0 or tag in (0xc0, 0xc2, 0xc3):
-        return at + 1, [(at, at + 1, INTEGER, 0)]
-    fixed = {0xcc: 1, 0xcd: 2, 0xce: 4, 0xcf: 8, 0xd0: 1, 0xd1: 2, 0xd2: 4, 0xd3: 8, 0xca: 4, 0xcb: 8}
-    if tag in fixed:
-        end = at + 1 + fixed[tag]
-        return end, [(at, end, FLOAT if tag in (0xca, 0xcb) else INTEGER, 0)]
-    if 0xd4 <= tag <= 0xd8:
-        end = at + 2 + (1 << (tag - 0xd4))
-        return end, [(at, end, EXT, 0)]
-    if 0xa0 <= tag < 0xc0:
-        end = at + 1 + (tag & 31)
-        return end, [(at, end, STR, 0)]
-    if tag < 0xa0:
-        length, start = tag & 15, at + 1
-        name = MAP if tag < 0x90 else ARRAY
-    else:
-        name, width = {0xc4: (BIN, 1), 0xc5: (BIN, 2), 0xc6: (BIN, 4), 0xc7: (EXT, 1), 0xc8: (EXT, 2),
-                       0xc9: (EXT, 4), 0xd9: (STR, 1), 0xda: (STR, 2), 0xdb: (STR, 4),
-                       0xdc: (ARRAY, 2), 0xdd: (ARRAY, 4), 0xde: (MAP, 2), 0xdf: (MAP, 4)}[tag]
-        start = at + 1 + width
-        length = int.from_bytes(data[at + 1:start], "big")
-        if name in (BIN, EXT, STR):
-            end = start + length + (name == EXT)
-            return end, [(at, end, name, 0)]
-    count = length * (2 if name == MAP else 1)
-    found.append((at, start, name, count))
-    end = start
-    for _ in range(count):
-        end, inner = parts(data, end)
-        found += inner
-    return end, found
+from tools_support import DOCUMENT, MEGABYTE, RESERVED, Ext, Pairs, Weir, encode, equal, expect, \
+    parts, piped, place
 
 
 def first_cut(found, cut):
     """What check says of the first @cut bytes: a count is believed only as far as bytes are there."""
-    for at, head_end, name, count in found:
+    for at, head_end, name, count, path in found:
         if at == cut:
-            return at, "the bytes end within an array or map"
+            return at, path, "the bytes end within an array or map"
         if head_end > cut or head_end + count > cut:
-            return at, f"the bytes end within {name}"
+            return at, path, f"the bytes end within {name}"
     raise ValueError(cut)
 
 
@@ -87,9 +41,9 @@ def test_truncations(weir):
             # Behind two good values: offsets are those of the file.
             path = os.path.join(directory, f"{cut}")
             pathlib.Path(path).write_bytes(b"\x01\xa1a" + data[:cut])
-            offset, reason = first_cut(found, cut)
+            offset, inside, reason = first_cut(found, cut)
             files.append(path)
-            wanted.append(f"{path}: offset {offset + 3}: {reason}\n")
+            wanted.append(f"{path}: {place(offset + 3, inside)}: {reason}\n")
         for start in range(0, len(files), 200):
             weir.bad(1, "".join(wanted[start:start + 200]), "check", *files[start:start + 200])
         pathlib.Path(directory, "whole").write_bytes(b"\x01\xa1a" + data)
@@ -100,16 +54,26 @@ def test_truncations(weir):
 
 def test_reserved(weir):
     """check finds the reserved byte wherever a value is"""
-    for before, offset in ((b"", 0), (b"\x01", 1), (b"\x92\x01", 2), (b"\x81\xa1k", 3),
-                           (b"\x81", 1), (b"\x9f\x01", 2), (b"\xdd\0\0\xff\xff", 5)):
-        weir.bad(1, f"(stdin): offset {offset}: {RESERVED}\n", "check", given=before + b"\xc1\x00\x00")
+    for before, offset, path in ((b"", 0, ""), (b"\x01", 1, ""), (b"\x92\x01", 2, "/1"),
+                                 (b"\x81\xa1k", 3, "/k"), (b"\x81", 1, "/~@0"), (b"\x9f\x01", 2, "/1"),
+                                 (b"\xdd\0\0\xff\xff", 5, "/0"), (b"\x82\x01\xc0\xff", 4, "/-1"),
+                                 (b"\x81\xa2/~\x91", 5, "/~1~0/0"), (b"\x81\xc0", 2, "/~#0"),
+                                 (b"\x81\xa2\xc3\xbc", 4, "/\u00fc"), (b"\x81\xa2\x1b\n", 4, "/\\x1b\\x0a"),
+                                 (b"\x81\xa2\xc3(", 4, "/\\xc3("), (b"\x81\xa2\xc2\x9b", 4, "/\\xc2\\x9b")):
+        weir.bad(1, f"(stdin): {place(offset, path)}: {RESERVED}\n", "check",
+                 given=before + b"\xc1\x00\x00")
+    # Of a path that is long the beginning.
+    for size, shown in ((8187, "/" + "k" * 8187), (8188, "/" + "k" * 8187 + "..."),
+                        (100000, "/" + "k" * 8187 + "...")):
+        weir.bad(1, f"(stdin): offset {size + 6}, {shown}: {RESERVED}\n", "check",
+                 given=b"\x81\xdb" + struct.pack(">I", size) + b"k" * size + b"\xc1")
     weir.good("check", given=b"\xa1\xc1\xc4\x01\xc1\xd4\x01\xc1\xcc\xc1")
 
 
 def test_cut_pipe(weir):
     """check gives the same answer however a pipe cuts the bytes"""
     data = b"\x01" + encode(DOCUMENT) + b"\x92\x01\xc1"
-    wanted = f"(stdin): offset {len(data) - 1}: {RESERVED}\n".encode()
+    wanted = f"(stdin): offset {len(data) - 1}, /1: {RESERVED}\n".encode()
     for step in (1, 7, 100):
         child = subprocess.Popen([weir.program, "check"], stdin=subprocess.PIPE,
                                  stderr=subprocess.PIPE)
@@ -125,14 +89,15 @@ def test_cut_pipe(weir):
 def test_limits(weir):
     """check holds values to --depth, --elements and --bytes"""
     deep = b"\x91" * 128 + b"\0"
+    path = "/0" * 128
     weir.good("check", given=deep * 3)
-    weir.bad(1, "(stdin): offset 257: nested deeper than the limit\n", "check",
+    weir.bad(1, f"(stdin): offset 257, {path}: nested deeper than the limit\n", "check",
              given=deep + b"\x91" + deep)
     weir.good("check", "--depth=1024", given=b"\x91" * 1024 + b"\0")
-    weir.bad(1, "(stdin): offset 1024: nested deeper than the limit\n", "check", "--depth=1024",
+    weir.bad(1, f"(stdin): offset 1024, {path * 8}: nested deeper than the limit\n", "check", "--depth=1024",
              given=b"\x91" * 1025 + b"\0")
     weir.good("check", "-d", "1", given=b"\x91\0\x80\0")
-    weir.bad(1, "(stdin): offset 3: nested deeper than the limit\n", "check", "-d", "1",
+    weir.bad(1, "(stdin): offset 3, /~@0: nested deeper than the limit\n", "check", "-d", "1",
              given=b"\x91\0\x81\x80\0")
     weir.good("check", "-e", "4", given=b"\x93\1\2\3" * 5)
     weir.bad(1, "(stdin): offset 8: a message above the limit of elements\n", "check", "--elements=4",
@@ -144,8 +109,9 @@ def test_limits(weir):
              given=b"\xc5\x04\x00" + b"x" * 1024)
     weir.good("check", "-b2K", given=b"\xc5\x04\x00" + b"x" * 1024)
     # Too deep and unfinished, or with a worse fault behind it: the first fault counts.
-    weir.bad(1, "(stdin): offset 129: nested deeper than the limit\n", "check", given=b"\1" + b"\x91" * 500)
-    weir.bad(1, "(stdin): offset 128: nested deeper than the limit\n", "check",
+    weir.bad(1, f"(stdin): offset 129, {path}: nested deeper than the limit\n", "check",
+             given=b"\1" + b"\x91" * 500)
+    weir.bad(1, f"(stdin): offset 128, {path}: nested deeper than the limit\n", "check",
              given=b"\x91" * 500 + b"\xc1")
 
 
@@ -173,31 +139,12 @@ def test_hostile_heads(weir):
 def test_hostile_depth(weir):
     """ten million arrays within each other are refused as what they are"""
     done = weir.run("check", given=b"\x91" * 10000000, limit_bytes=300 * MEGABYTE)
-    equal((done.returncode, done.stderr), (1, b"(stdin): offset 128: nested deeper than the limit\n"))
+    place_said = b"(stdin): offset 128, " + b"/0" * 128 + b": nested deeper than the limit\n"
+    equal((done.returncode, done.stderr), (1, place_said))
     done = weir.run("cat", given=b"\x91" * 10000000, limit_bytes=300 * MEGABYTE)
-    equal((done.returncode, done.stderr),
-          (1, b"weir cat: (stdin): offset 128: nested deeper than the limit\n"))
+    equal((done.returncode, done.stderr), (1, b"weir cat: " + place_said))
     done = weir.run("pack", given=b"[" * 10000000, limit_bytes=300 * MEGABYTE)
     equal(done.returncode, 1)
-
-
-def piped(weir, command, chunk, count, limit_bytes):
-    """Write @chunk @count times into a command that may map so much. Returns (status, output bytes)."""
-    child = subprocess.Popen([weir.program, command], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                             preexec_fn=weir.bound(limit_bytes))
-
-    def feed():
-        with child.stdin:
-            for _ in range(count):
-                child.stdin.write(chunk)
-    thread = threading.Thread(target=feed)
-    thread.start()
-    size = 0
-    while got := child.stdout.read1(MEGABYTE):
-        size += len(got)
-    thread.join()
-    child.stdout.close()
-    return child.wait(timeout=60), size
 
 
 def test_big_input(weir):
@@ -208,7 +155,7 @@ def test_big_input(weir):
     lines = text * (MEGABYTE // len(text)) + b'"' + b"s" * 100000 + b'"'
     count = 20 if weir.sanitized else 190
     for command, data in (("check", chunk), ("cat", chunk), ("pack", lines)):
-        status, size = piped(weir, command, data, count, 48 * MEGABYTE)
+        status, size = piped(weir, [command], data, count, 48 * MEGABYTE)
         equal(status, 0, command)
         expect(size > 0 or command == "check", command)
 
@@ -217,7 +164,7 @@ def test_big_value(weir):
     """a value is shown in parts: a str of 40 MB takes its own size and not that of its text"""
     size = 40 * MEGABYTE
     data = b"\xdb" + struct.pack(">I", size) + b"\x01" * size
-    equal(piped(weir, "cat", data, 1, 160 * MEGABYTE), (0, 6 * size + 3))
+    equal(piped(weir, ["cat"], data, 1, 160 * MEGABYTE), (0, 6 * size + 3))
 
 
 def test_several_files(weir):
@@ -427,7 +374,8 @@ def test_stat_faults(weir):
              "unix:/none", "tcp:none:1")
     deep = b"\x91" * 1024 + b"\xc0"
     equal(json.loads(weir.good("stat", "--depth=1024", given=deep))["all"]["depth"], 1024)
-    weir.bad(1, "weir stat: (stdin): offset 128: nested deeper than the limit\n", "stat", given=deep)
+    weir.bad(1, f"weir stat: (stdin): offset 128, {'/0' * 128}: nested deeper than the limit\n", "stat",
+             given=deep)
 
 
 def test_no_ring(weir):
@@ -451,7 +399,7 @@ def test_help(weir):
     equal(weir.good("help").decode(), text)
     commands = [line.split()[0] for line in text.split("Commands:\n")[1].split("\n\n")[0].splitlines()]
     expect({"pack", "cat", "check"} <= set(commands), commands)
-    for command in ("pack", "cat", "check", "stat"):
+    for command in ("pack", "cat", "check", "diff", "stat"):
         equal(weir.good(command, "--version"), version)
         equal(weir.good(command, "-V"), version)
         own = weir.good(command, "--help").decode()
@@ -463,7 +411,7 @@ def test_help(weir):
     with tempfile.TemporaryDirectory() as directory:
         os.symlink(weir.program, os.path.join(directory, "weir"))
         examples = check_examples(text, directory)
-    equal(examples, 6)
+    equal(examples, 10)
 
 
 def check_examples(text, directory):

@@ -12,6 +12,10 @@ import resource
 import struct
 import subprocess
 import sys
+import threading
+
+MEGABYTE = 1 << 20
+RESERVED = "the reserved byte 0xc1"
 
 
 class Wrong(Exception):
@@ -69,6 +73,25 @@ class Weir:
 
     def cat(self, data, *options):
         return self.good("cat", *options, given=data).decode()
+
+
+def piped(weir, arguments, chunk, count, limit_bytes):
+    """Write @chunk @count times into a run that may map so much. Returns (status, output bytes)."""
+    child = subprocess.Popen([weir.program, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                             preexec_fn=weir.bound(limit_bytes))
+
+    def feed():
+        with child.stdin:
+            for _ in range(count):
+                child.stdin.write(chunk)
+    thread = threading.Thread(target=feed)
+    thread.start()
+    size = 0
+    while got := child.stdout.read1(MEGABYTE):
+        size += len(got)
+    thread.join()
+    child.stdout.close()
+    return child.wait(timeout=60), size
 
 
 # --- MessagePack by hand ---------------------------------------------------------------------
@@ -150,6 +173,64 @@ def encode(value):
         return head(len(pairs), 0x80, 15, None, 0xde, 0xdf) + \
             b"".join(encode(key) + encode(item) for key, item in pairs)
     return head(len(value), 0x90, 15, None, 0xdc, 0xdd) + b"".join(map(encode, value))
+
+
+DOCUMENT = [None, True, 7, 200, 70000, 2 ** 40, -3, -200, -70000, -2 ** 40, 1.5, "str", "s" * 40,
+            "s" * 300, b"", b"bin", Ext(1, b"x"), Ext(2, b"xyz"), [], [1, [2, [3]]],
+            {"k": {"l": [1]}, "m": "n"}, Pairs([(n, [n]) for n in range(20)]), list(range(20))]
+INTEGER, FLOAT, STR, BIN, EXT, ARRAY, MAP = "an integer", "a float", "a str", "a bin", "an ext", \
+    "an array", "a map"
+
+
+def parts(data, at=0, path=""):
+    """Of the value at @at: its end, and (offset, end of its head, name, contained values, path) of it
+    and of all in it, read straight from the specification."""
+    tag = data[at]
+    found = []
+    if tag < 0x80 or tag >= 0xe0 or tag in (0xc0, 0xc2, 0xc3):
+        return at + 1, [(at, at + 1, INTEGER, 0, path)]
+    fixed = {0xcc: 1, 0xcd: 2, 0xce: 4, 0xcf: 8, 0xd0: 1, 0xd1: 2, 0xd2: 4, 0xd3: 8, 0xca: 4, 0xcb: 8}
+    if tag in fixed:
+        end = at + 1 + fixed[tag]
+        return end, [(at, end, FLOAT if tag in (0xca, 0xcb) else INTEGER, 0, path)]
+    if 0xd4 <= tag <= 0xd8:
+        end = at + 2 + (1 << (tag - 0xd4))
+        return end, [(at, end, EXT, 0, path)]
+    if 0xa0 <= tag < 0xc0:
+        end = at + 1 + (tag & 31)
+        return end, [(at, end, STR, 0, path)]
+    if tag < 0xa0:
+        length, start = tag & 15, at + 1
+        name = MAP if tag < 0x90 else ARRAY
+    else:
+        name, width = {0xc4: (BIN, 1), 0xc5: (BIN, 2), 0xc6: (BIN, 4), 0xc7: (EXT, 1), 0xc8: (EXT, 2),
+                       0xc9: (EXT, 4), 0xd9: (STR, 1), 0xda: (STR, 2), 0xdb: (STR, 4),
+                       0xdc: (ARRAY, 2), 0xdd: (ARRAY, 4), 0xde: (MAP, 2), 0xdf: (MAP, 4)}[tag]
+        start = at + 1 + width
+        length = int.from_bytes(data[at + 1:start], "big")
+        if name in (BIN, EXT, STR):
+            end = start + length + (name == EXT)
+            return end, [(at, end, name, 0, path)]
+    count = length * (2 if name == MAP else 1)
+    found.append((at, start, name, count, path))
+    end = start
+    for index in range(count):
+        step = index
+        if name == MAP:
+            step = key_of(data, key) if index % 2 else f"~@{index // 2}"
+            key = end
+        end, inner = parts(data, end, f"{path}/{step}")
+        found += inner
+    return end, found
+
+
+def key_of(data, at):
+    """A short key as a path has it."""
+    return data[at + 1:at + 1 + (data[at] & 31)].decode() if data[at] >= 0xa0 else data[at]
+
+
+def place(offset, path):
+    return f"offset {offset}, {path}" if path else f"offset {offset}"
 
 
 # --- and its JSON ------------------------------------------------------------------------------

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* weir cat: MessagePack as JSON, one line per value. */
+/* weir cat: MessagePack as JSON or as MessagePack-C prints it, one line per value. */
 #include "weir.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <getopt.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -13,6 +15,7 @@
 #include "json_write.h"
 #include "options.h"
 #include "output.h"
+#include "raw_print.h"
 #include "report.h"
 #include "values.h"
 
@@ -20,8 +23,13 @@ struct cat {
     const char *command;
     struct weir_limits limits;
     struct output output;
+    struct weir_view path; /* to what is shown of each value */
+    bool has_path;
+    bool found; /* a value with that path */
+    bool raw;
     struct json_writer writer;
-    int output_error; /* nothing more can be written */
+    struct raw_printer printer; /* if raw */
+    int output_error;           /* nothing more can be written */
 };
 
 static int help(void)
@@ -40,6 +48,11 @@ static int help(void)
            "  {\"$str\":\"/w==\"}                    a str that is not UTF-8, in base64\n"
            "Malformed input ends its file with an error; what stood before it is shown.\n"
            "\n"
+           "  -p, --path P       show of each value what P leads to, a JSON pointer (RFC 6901) as\n"
+           "                     /orders/3/price; values without it are left out, and if all are,\n"
+           "                     the status is 1. A key may be an integer; /~@N is the N-th key\n"
+           "                     of a map from 0, /~#N its value\n"
+           "  -r, --raw          as MessagePack-C's msgpack_object_print() does it, not as JSON\n"
            "  -d, --depth N      accept at most N arrays and maps within each other, up to 1024\n"
            "                     (default 128)\n"
            "      --max-value N  accept values of at most N bytes (default 64M); K, M and G\n"
@@ -47,14 +60,105 @@ static int help(void)
            "  -h, --help         print this and exit\n"
            "  -V, --version      print the version and exit\n"
            "\n"
+           "Exit status: 0 all is well, 1 a file is bad, or no value has the path, 66 a file\n"
+           "cannot be opened.\n"
+           "\n"
            "Example:\n"
            "  $ printf '\\x93\\x01\\xc3\\xa2hi' | weir cat\n"
-           "  [1,true,\"hi\"]\n");
+           "  [1,true,\"hi\"]\n"
+           "\n"
+           "Example:\n"
+           "  $ printf '\\x93\\x01\\xc3\\xa2hi' | weir cat --path /2 --raw\n"
+           "  \"hi\"\n");
     return report_stdout("weir cat");
 }
 
-/* One line. Returns 0 or an error; of writing it out, also as output_error. */
-static int show(struct cat *cat, struct weir_view value)
+/* Whether the path is one at all; what it is looked up in does not matter. */
+static bool path_is_valid(struct weir_view path)
+{
+    static const uint8_t nil = WEIR_TAG_NIL;
+    struct weir_unpacker cursor;
+
+    weir_unpack_init(&cursor, weir_view_of(&nil, 1), NULL);
+    return weir_unpack_path(&cursor, path) != -EINVAL;
+}
+
+/* Returns -1 to go on, or an exit status. */
+static int parse_options(int argc, char **argv, struct cat *cat)
+{
+    static const struct option options[] = {
+        {"depth", required_argument, NULL, 'd'},
+        {"max-value", required_argument, NULL, 'b'},
+        {"path", required_argument, NULL, 'p'},
+        {"raw", no_argument, NULL, 'r'},
+        {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'V'},
+        {NULL, 0, NULL, 0},
+    };
+    uint64_t depth = 0;
+    int option;
+
+    while ((option = getopt_long(argc, argv, "d:p:rhV", options, NULL)) != -1) {
+        bool valid = true;
+        switch (option) {
+        case 'd':
+            valid = options_number(argv[0], "depth", optarg, false, 1, WEIR_DEPTH_MAX, &depth);
+            break;
+        case 'b':
+            valid = options_number(argv[0], "max-value", optarg, true, 1, VALUES_BYTES_MAX,
+                                   &cat->limits.bytes);
+            break;
+        case 'p':
+            cat->path = weir_view_text(optarg);
+            cat->has_path = true;
+            if (!path_is_valid(cat->path))
+                return report_usage(argv[0], "--path needs a JSON pointer as /orders/3, not '%s'",
+                                    optarg);
+            break;
+        case 'r':
+            cat->raw = true;
+            break;
+        case 'h':
+            return help();
+        case 'V':
+            return report_version();
+        default:
+            return report_hint(argv[0]);
+        }
+        if (!valid)
+            return EX_USAGE;
+    }
+    cat->limits.depth = (uint32_t)depth;
+    return -1;
+}
+
+/* What is to be shown of @value. False: nothing. */
+static bool select_part(struct cat *cat, struct weir_view *value)
+{
+    struct weir_unpacker cursor;
+
+    if (!cat->has_path)
+        return true;
+    weir_unpack_init(&cursor, *value, NULL);
+    int rc = weir_unpack_path(&cursor, cat->path);
+    if (rc == -ENOENT)
+        return false;
+    rc = rc != 0 ? rc : weir_unpack_raw(&cursor, value);
+    assert(rc == 0);
+    (void)rc;
+    cat->found = true;
+    return true;
+}
+
+static int show_raw(struct cat *cat, struct weir_view value)
+{
+    int rc = raw_print(&cat->printer, value);
+
+    cat->output_error = cat->printer.output_error;
+    return rc;
+}
+
+static int show_json(struct cat *cat, struct weir_view value)
 {
     struct weir_buf *buf = &cat->output.buf;
     int rc = json_writer_start(&cat->writer, value);
@@ -66,7 +170,16 @@ static int show(struct cat *cat, struct weir_view value)
         if (cat->output_error < 0)
             return cat->output_error;
     }
-    return rc < 0 ? rc : weir_buf_append(buf, weir_view_text("\n"));
+    return rc;
+}
+
+/* One line, or none. Returns 0 or an error; of writing it out, also as output_error. */
+static int show(struct cat *cat, struct weir_view value)
+{
+    if (!select_part(cat, &value))
+        return 0;
+    int rc = cat->raw ? show_raw(cat, value) : show_json(cat, value);
+    return rc < 0 ? rc : weir_buf_append(&cat->output.buf, weir_view_text("\n"));
 }
 
 static int show_all(struct cat *cat, struct values *values)
@@ -109,12 +222,14 @@ int weir_cmd_cat(int argc, char **argv)
     struct cat cat = {.command = argv[0]};
     struct weir_pool *pool;
 
-    int status = options_limits(argc, argv, help, VALUES_BYTES_MAX, &cat.limits);
+    int status = parse_options(argc, argv, &cat);
     if (status >= 0)
         return status;
     int rc = weir_pool_create(NULL, &pool);
     if (rc == 0)
         rc = output_init(&cat.output, pool, STDOUT_FILENO);
+    if (rc == 0 && cat.raw)
+        rc = raw_printer_init(&cat.printer, pool, &cat.output);
     if (rc < 0)
         return report_memory_error(argv[0], rc);
     json_writer_init(&cat.writer, pool);
@@ -128,7 +243,10 @@ int weir_cmd_cat(int argc, char **argv)
         cat.output_error = output_close(&cat.output);
     if (cat.output_error < 0)
         status = report_first(status, report_output_error(argv[0], cat.output_error));
+    else if (cat.has_path && !cat.found)
+        status = report_first(status, REPORT_BAD_DATA);
 
+    raw_printer_fini(&cat.printer);
     json_writer_fini(&cat.writer);
     output_fini(&cat.output);
     weir_pool_destroy(pool);

@@ -6,6 +6,7 @@
 #include <getopt.h>
 #include <stdio.h>
 
+#include <weir/check.h>
 #include <weir/pool.h>
 #include <weir/unpack.h>
 
@@ -19,8 +20,16 @@ static int help(void)
            "\n"
            "Say whether every FILE consists of whole, well-formed MessagePack values. With no\n"
            "FILE, or when FILE is -, read standard input. Nothing is printed about good files;\n"
-           "of a bad one its first fault: 'FILE: offset N: REASON', N counted from 0.\n"
+           "of a bad one its first fault: 'FILE: offset N, /PATH: REASON', N counted from 0, the\n"
+           "path (RFC 6901) leading from the value at the top to the one at fault, if that is in\n"
+           "it: /~@N is the N-th key of a map, /~#N the value of a key that is no str or\n"
+           "integer.\n"
            "\n"
+           "      --canonical    every value must be in canonical form: integers, lengths and\n"
+           "                     counts in their shortest form, and the pairs of maps sorted by\n"
+           "                     the bytes of their keys, of which no two are equal\n"
+           "      --utf8         every str must be UTF-8\n"
+           "      --unique-keys  no map may have two equal keys\n"
            "  -d, --depth N      accept at most N arrays and maps within each other, up to 1024\n"
            "                     (default 128)\n"
            "  -e, --elements N   accept values of at most N elements, counting arrays, maps and\n"
@@ -34,22 +43,30 @@ static int help(void)
            "\n"
            "Example:\n"
            "  $ printf '\\x92\\x01\\xc1' | weir check\n"
-           "  (stdin): offset 2: the reserved byte 0xc1\n");
+           "  (stdin): offset 2, /1: the reserved byte 0xc1\n"
+           "\n"
+           "Example:\n"
+           "  $ printf '\\x82\\xa1a\\x00\\xa1a\\x01' | weir check --unique-keys\n"
+           "  (stdin): offset 4, /~@1: a key that was there before\n");
     return report_stdout("weir check");
 }
 
 /* Returns -1 to go on, or an exit status. */
-static int parse_options(int argc, char **argv, struct weir_limits *limits)
+static int parse_options(int argc, char **argv, struct weir_check_options *check)
 {
     static const struct option options[] = {
+        {"canonical", no_argument, NULL, 'C'},
         {"depth", required_argument, NULL, 'd'},
         {"elements", required_argument, NULL, 'e'},
         {"bytes", required_argument, NULL, 'b'},
         {"max-value", required_argument, NULL, 'b'},
+        {"unique-keys", no_argument, NULL, 'K'},
+        {"utf8", no_argument, NULL, 'U'},
         {"help", no_argument, NULL, 'h'},
         {"version", no_argument, NULL, 'V'},
         {NULL, 0, NULL, 0},
     };
+    struct weir_limits *limits = &check->limits;
     uint64_t depth = 0;
     int option;
 
@@ -67,6 +84,15 @@ static int parse_options(int argc, char **argv, struct weir_limits *limits)
             valid =
                 options_number(argv[0], "bytes", optarg, true, 1, VALUES_BYTES_MAX, &limits->bytes);
             break;
+        case 'C':
+            check->flags |= WEIR_CHECK_CANONICAL;
+            break;
+        case 'K':
+            check->flags |= WEIR_CHECK_UNIQUE;
+            break;
+        case 'U':
+            check->flags |= WEIR_CHECK_UTF8;
+            break;
         case 'h':
             return help();
         case 'V':
@@ -81,12 +107,14 @@ static int parse_options(int argc, char **argv, struct weir_limits *limits)
     return -1;
 }
 
-static int check_file(struct weir_pool *pool, const struct weir_limits *limits, const char *path)
+static int check_file(struct weir_pool *pool, const struct weir_check_options *check,
+                      const char *path)
 {
     struct values values;
     struct weir_slice value;
-    int rc = values_open(&values, pool, limits, path, true);
+    int rc = values_open(&values, pool, &check->limits, path, true);
 
+    values_require(&values, check->flags);
     while (rc == 0) {
         while ((rc = values_next(&values, &value)) == 0)
             weir_slice_drop(&value);
@@ -99,10 +127,10 @@ static int check_file(struct weir_pool *pool, const struct weir_limits *limits, 
 
 int weir_cmd_check(int argc, char **argv)
 {
-    struct weir_limits limits = {0, 0, 0};
+    struct weir_check_options check = {.flags = 0};
     struct weir_pool *pool;
 
-    int status = parse_options(argc, argv, &limits);
+    int status = parse_options(argc, argv, &check);
     if (status >= 0)
         return status;
     int rc = weir_pool_create(NULL, &pool);
@@ -110,9 +138,9 @@ int weir_cmd_check(int argc, char **argv)
         return report_memory_error(argv[0], rc);
     status = EX_OK;
     if (optind == argc)
-        status = check_file(pool, &limits, NULL);
+        status = check_file(pool, &check, NULL);
     for (int i = optind; i < argc; i++)
-        status = report_first(status, check_file(pool, &limits, argv[i]));
+        status = report_first(status, check_file(pool, &check, argv[i]));
     weir_pool_destroy(pool);
     return status;
 }

@@ -16,16 +16,27 @@ int values_open(struct values *values, struct weir_pool *pool, const struct weir
                 const char *path, bool ahead)
 {
     memset(values, 0, sizeof(*values));
-    values->limits = *limits;
+    values->check.limits = *limits;
+    values->check.limits.bytes = 0; /* the stream sees to it */
+    weir_arena_init(&values->keys, pool, NULL);
+    values->check.arena = &values->keys;
     weir_stream_init(&values->stream, pool, limits);
     int rc = input_open(&values->input, pool, path, ahead);
     int rc_buf = weir_buf_init(&values->kept, pool, NULL);
     return rc < 0 ? rc : rc_buf;
 }
 
-static int set_fault(struct values *values, uint64_t offset, const char *reason)
+void values_require(struct values *values, uint32_t flags)
 {
-    values->fault_offset = offset;
+    values->check.flags = flags;
+}
+
+/* The fault @offset bytes behind the start of @value, which is at @from in the file. */
+static int set_fault(struct values *values, struct weir_view value, uint64_t from, size_t offset,
+                     const char *reason)
+{
+    path_text(value, offset, values->fault_path);
+    values->fault_offset = from + offset;
     values->fault_reason = reason;
     return -EBADMSG;
 }
@@ -62,31 +73,32 @@ static int join_kept(struct values *values, struct vec *ret)
  */
 static int diagnose(struct values *values)
 {
-    struct weir_limits limits = values->limits;
     struct weir_fault found = weir_stream_fault(&values->stream);
     struct weir_fault fault = {0, 0, NULL};
     struct vec bytes;
 
     forget(values);
-    limits.bytes = 0;
     vec_init(&bytes, values->input.pool);
     int rc = join_kept(values, &bytes);
-    if (rc == 0)
-        weir_check(weir_view_of(vec_data(&bytes), bytes.size), &limits, &fault);
+    if (rc == 0) {
+        struct weir_view value = weir_view_of(vec_data(&bytes), bytes.size);
+        int rc_check = weir_check_with(value, &values->check, NULL, &fault);
+        size_t found_at = (size_t)(found.offset - values->kept_from);
+        if (rc_check == -ENOMEM)
+            rc = rc_check;
+        else if (fault.error == 0 ||
+                 (found.error != 0 && (fault.error == -EAGAIN || found_at <= fault.offset)))
+            rc = set_fault(values, value, values->kept_from, found_at, found.reason);
+        else
+            rc = set_fault(values, value, values->kept_from, fault.offset, fault.reason);
+    }
     vec_fini(&bytes);
-    if (rc < 0)
-        return rc;
-    size_t found_at = (size_t)(found.offset - values->kept_from);
-    if (fault.error == 0 ||
-        (found.error != 0 && (fault.error == -EAGAIN || found_at <= fault.offset)))
-        return set_fault(values, found.offset, found.reason);
-    return set_fault(values, values->kept_from + fault.offset, fault.reason);
+    return rc;
 }
 
 int values_next(struct values *values, struct weir_slice *ret)
 {
     struct weir_slice value;
-    struct weir_limits limits = values->limits;
     struct weir_fault fault;
 
     int rc = weir_stream_next(&values->stream, &value);
@@ -94,12 +106,13 @@ int values_next(struct values *values, struct weir_slice *ret)
         return diagnose(values);
     if (rc < 0)
         return rc;
-    limits.bytes = 0; /* the stream has seen to it */
-    rc = weir_check(value.view, &limits, &fault);
+    rc = weir_check_with(value.view, &values->check, NULL, &fault);
     if (rc < 0) {
-        uint64_t offset = weir_stream_offset(&values->stream) - value.view.size;
+        uint64_t from = weir_stream_offset(&values->stream) - value.view.size;
+        if (rc != -ENOMEM)
+            rc = set_fault(values, value.view, from, fault.offset, fault.reason);
         weir_slice_drop(&value);
-        return set_fault(values, offset + fault.offset, fault.reason);
+        return rc;
     }
     *ret = value;
     return 0;
@@ -129,12 +142,14 @@ int values_close(struct values *values, const char *command, int rc)
     int status = EX_OK;
 
     if (rc < 0 && values->fault_reason != NULL) {
-        report_error(command, "%s: offset %" PRIu64 ": %s", values->input.name,
-                     values->fault_offset, values->fault_reason);
+        report_error(command, "%s: offset %" PRIu64 "%s%s: %s", values->input.name,
+                     values->fault_offset, values->fault_path[0] != '\0' ? ", " : "",
+                     values->fault_path, values->fault_reason);
         status = REPORT_BAD_DATA;
     } else if (rc < 0) {
         status = input_report(&values->input, command, rc);
     }
+    weir_arena_fini(&values->keys);
     weir_buf_fini(&values->kept);
     weir_stream_fini(&values->stream);
     input_close(&values->input);

@@ -23,11 +23,14 @@
 
 #include <stdint.h>
 
+#include <weir/arena.h>
 #include <weir/buf.h>
+#include <weir/check.h>
 #include <weir/slice.h>
 #include <weir/stream.h>
 
 #include "input.h"
+#include "path_text.h"
 
 /* The largest limit of bytes per value. */
 #define VALUES_BYTES_MAX ((uint64_t)UINT32_MAX)
@@ -35,11 +38,13 @@
 struct values {
     struct input input;
     struct weir_stream stream;
-    struct weir_limits limits;
+    struct weir_check_options check; /* its limit of bytes is the stream's affair */
+    struct weir_arena keys;          /* of the value that is checked */
     struct weir_buf kept; /* what was read and not handed out, to look into for a fault */
     uint64_t kept_from;   /* offset of its first byte in the file */
     uint64_t fault_offset;
     const char *fault_reason; /* NULL: the file's bytes are not at fault */
+    char fault_path[PATH_TEXT_BYTES];
 };
 
 /* Returned by values_fill() at the end of the file. */
@@ -55,6 +60,9 @@ struct values {
 int values_open(struct values *values, struct weir_pool *pool, const struct weir_limits *limits,
                 const char *path, bool ahead);
 
+/* Want values to be more than well-formed from here on: @flags are those of check.h. */
+void values_require(struct values *values, uint32_t flags);
+
 /*
  * The next value, well-formed and within the limits. The slice is the caller's to drop.
  *
@@ -67,8 +75,8 @@ int values_fill(struct values *values);
 
 /*
  * Close, and say what is wrong if @rc, which one of the above returned, is an error:
- * "COMMAND: FILE: offset N: REASON", or without "COMMAND: " if that is NULL. Returns the exit
- * status.
+ * "COMMAND: FILE: offset N, /PATH: REASON", without "COMMAND: " if that is NULL, and without the
+ * path if the value at the top is at fault. Returns the exit status.
  */
 int values_close(struct values *values, const char *command, int rc);
 

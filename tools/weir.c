@@ -20,11 +20,14 @@ static const struct command {
     {"cat", (char[]){"weir cat"}, "show MessagePack as JSON, one value per line", weir_cmd_cat},
     {"check", (char[]){"weir check"}, "say whether files are well-formed MessagePack",
      weir_cmd_check},
+    {"diff", (char[]){"weir diff"}, "say where the values of two files differ first",
+     weir_cmd_diff},
     {"serve", (char[]){"weir serve"}, "keep a log of records for MessagePack-RPC clients",
      weir_cmd_serve},
     {"send", (char[]){"weir send"}, "append MessagePack values to the log of a service",
      weir_cmd_send},
-    {"stat", (char[]){"weir stat"}, "show the counters of a service", weir_cmd_stat},
+    {"stat", (char[]){"weir stat"}, "show the counters of a service, or what files are made of",
+     weir_cmd_stat},
 };
 
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))

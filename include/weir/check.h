@@ -93,7 +93,8 @@ WEIR_INLINE struct weir_view weir_checked_view(struct weir_checked checked);
  * map, "/~#2" its value where the key is no str or integer. Bytes of keys stay as they are, but for
  * ~ and /, which become ~0 and ~1.
  *
- * @input       any bytes: up to the first fault in them the offset is followed
+ * @input       any bytes: up to the first fault in them the offset is followed. That they are too
+ *              few for what an array or map announces is none; the rest may be still to come.
  * @ret         receives the path and a NUL, cut off if it does not fit; may be NULL if @size_bytes
  *              is 0
  * Returns      the path's size without the NUL, had it fitted.
