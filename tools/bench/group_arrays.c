@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * values/u32-*, values/f64-*: arrays of 100,000 numbers, against msgpuck and MessagePack-C.
+ * arrays/u32-*, arrays/f64-*: arrays of 100,000 numbers, against msgpuck and MessagePack-C.
  *
  * The integers are of four widths, each as likely and in no order, so that nobody can predict the
  * next one's form; the doubles are any. Both arrays and what is encoded fit a second-level cache
