@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -49,9 +50,12 @@ static void *mmap_obtain(void *context, size_t size_bytes, size_t align_bytes)
 static void mmap_release(void *context, void *memory, size_t size_bytes)
 {
     (void)context;
-    int rc = munmap(memory, size_bytes);
-    assert(rc == 0);
-    (void)rc;
+    if (munmap(memory, size_bytes) == 0)
+        return;
+    /* In the middle of others it takes one more mapping, and the process may have no more: then the
+     * addresses are lost, and the memory is not. */
+    assert(errno == ENOMEM);
+    (void)madvise(memory, size_bytes, MADV_DONTNEED);
 }
 
 const struct weir_source *weir_source_mmap(void)

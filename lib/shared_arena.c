@@ -106,7 +106,7 @@ int weir_shared_arena_create(const struct weir_shared_arena_options *options,
         shards > WEIR_SHARED_ARENA_SHARDS_MAX || (options->pool != NULL && options->source != NULL))
         return -EINVAL;
     size_t shard_bytes, memory_bytes;
-    struct weir_shared_arena *arena;
+    struct weir_shared_arena *arena = NULL; /* gcc -O1 does not see that it is set where rc is 0 */
     int rc = plan(options, shards, &shard_bytes, &memory_bytes);
     if (rc == 0)
         rc = obtain(options, memory_bytes, &arena);

@@ -5,6 +5,8 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 /* Sizes of the default configuration that the exact figures below rest on. */
@@ -81,6 +83,40 @@ static void the_default_source_maps_what_is_asked_for_and_no_more(void **state)
     assert_null(source->obtain(source->context, SIZE_MAX - 4095, 1 << 21));
     assert_null(source->obtain(source->context, SIZE_MAX / 2, 4096));
 }
+
+/* A sanitizer has its own munmap. */
+#define REFUSES_UNMAPPING (!TEST_ASAN && !TEST_TSAN)
+
+#if REFUSES_UNMAPPING
+static bool unmapping_is_refused;
+
+int munmap(void *at, size_t size)
+{
+    if (unmapping_is_refused) {
+        errno = ENOMEM;
+        return -1;
+    }
+    return (int)syscall(SYS_munmap, at, size);
+}
+
+/* As when the process has as many mappings as it may have. */
+static void what_cannot_be_unmapped_is_given_back_all_the_same(void **state)
+{
+    const struct weir_source *source = weir_source_mmap();
+    const size_t size = (size_t)64 << 10;
+    uint8_t *memory = source->obtain(source->context, size, 4096);
+
+    (void)state;
+    assert_non_null(memory);
+    memset(memory, 1, size);
+    unmapping_is_refused = true;
+    source->release(source->context, memory, size);
+    unmapping_is_refused = false;
+    for (size_t i = 0; i < size; i++)
+        assert_int_equal(memory[i], 0); /* of new pages */
+    assert_int_equal(munmap(memory, size), 0);
+}
+#endif
 
 /* --- configuration --------------------------------------------------------------------------- */
 
@@ -1175,6 +1211,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_default_source_maps_what_is_asked_for_and_no_more),
+#if REFUSES_UNMAPPING
+        cmocka_unit_test(what_cannot_be_unmapped_is_given_back_all_the_same),
+#endif
         cmocka_unit_test(the_defaults_are_as_documented),
         cmocka_unit_test(a_bad_configuration_is_refused),
         cmocka_unit_test(a_limit_below_the_bookkeeping_is_refused),

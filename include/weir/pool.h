@@ -69,7 +69,13 @@ struct weir_source {
     void *context; /**< handed to both functions; the caller's */
 };
 
-/** The default source: private anonymous mappings, mmap(2). Valid for ever. */
+/**
+ * The default source: private anonymous mappings, mmap(2). Valid for ever.
+ *
+ * A process may have so many mappings and no more (vm.max_map_count), and to unmap the middle of
+ * one makes two of it. Where that is refused the pages go back to the system all the same; the
+ * addresses stay taken.
+ */
 WEIR_API const struct weir_source *weir_source_mmap(void);
 
 /** What kind of pages a piece of memory has. */

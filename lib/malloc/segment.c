@@ -136,14 +136,6 @@ static struct weir__heap_segment *segment_obtain(void)
     return segment;
 }
 
-void weir__heap_unmap(void *memory, size_t bytes)
-{
-    /* In the middle of others it takes one more mapping, and there may be no more: then the address
-     * space is lost, and the memory is not. */
-    if (munmap(memory, bytes) != 0)
-        (void)madvise(memory, bytes, MADV_DONTNEED);
-}
-
 static void segment_release(struct weir__heap_segment *segment)
 {
     int saved = errno;

@@ -5,6 +5,8 @@
 #ifndef WEIR_MALLOC_SEGMENT_H
 #define WEIR_MALLOC_SEGMENT_H
 
+#include <weir/pool.h>
+
 #include "heap.h"
 
 /* Bytes held from the system, in segments and for large blocks. */
@@ -66,8 +68,12 @@ void *weir__heap_large_resize(struct weir__heap_segment *segment, size_t size);
 /* Give back mappings that are kept for reuse. Returns whether there were any. */
 bool weir__heap_large_flush(void);
 
-/* Give back what the source handed out. Unlike the source's release() it may fail, silently. */
-void weir__heap_unmap(void *memory, size_t bytes);
+/* Give back what the source handed out. */
+static inline void weir__heap_unmap(void *memory, size_t bytes)
+{
+    const struct weir_source *source = weir_source_mmap();
+    source->release(source->context, memory, bytes);
+}
 
 /* Note, or forget, that there is a segment. */
 void weir__heap_segment_note(const struct weir__heap_segment *segment);
