@@ -118,9 +118,9 @@ static inline size_t weir__step(const uint8_t *at)
 }
 
 /**
- * The size of the next step where the tag does not decide it, and the values that follow: of a head,
- * or of a str, bin or ext with its payload. WEIR__ROOM bytes are readable at @at. 0: it is not all
- * there, or the reserved byte.
+ * The size of the next step where the tag does not decide it, and the values that follow: of a
+ * head, or of a str, bin or ext with its payload. WEIR__ROOM bytes are readable at @at. 0: it is
+ * not all there, or the reserved byte.
  *
  * @beyond   bytes there are besides those up to @end
  */

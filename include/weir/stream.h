@@ -24,10 +24,10 @@
  * Messages     A message is one whole value without the reserved byte 0xc1 in it and within the
  *              limits. Its depth is not looked at (see weir_check()), nor what its strings contain.
  *              Or, by framing, any bytes behind their length.
- * Three ways   to take messages out, one of them at a time; who has begun a message goes on with it:
- *              weir_stream_next() in one piece, gathered where it straddles; weir_stream_next_chain()
- *              as a chain of what was received, never gathered; weir_stream_next_part() with large
- *              payloads in fragments as they arrive.
+ * Three ways   to take messages out, one of them at a time; who has begun a message goes on with
+ *              it: weir_stream_next() in one piece, gathered where it straddles;
+ *              weir_stream_next_chain() as a chain of what was received, never gathered;
+ *              weir_stream_next_part() with large payloads in fragments as they arrive.
  * Bounds       A message that is larger than the limits is refused as soon as its heads announce
  *              it, before memory is taken for it. Memory for gathering follows the bytes that have
  *              come, not what they announce: at most 4 KiB or sixteen times as much.
