@@ -25,6 +25,8 @@ static const struct command {
     {"send", (char[]){"weir send"}, "append MessagePack values to the log of a service",
      weir_cmd_send},
     {"stat", (char[]){"weir stat"}, "show the counters of a service", weir_cmd_stat},
+    {"features", (char[]){"weir features"}, "show what the library can do here, and why not",
+     weir_cmd_features},
 };
 
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
@@ -47,7 +49,7 @@ static int help(void)
            "\n"
            "Commands:\n");
     for (size_t i = 0; i < COMMAND_COUNT; i++)
-        printf("  %-6s  %s\n", commands[i].name, commands[i].summary);
+        printf("  %-8s  %s\n", commands[i].name, commands[i].summary);
     printf("\n"
            "'weir COMMAND --help' describes a command and its options.\n"
            "\n"
