@@ -315,6 +315,32 @@ void weir_ring_undefer(struct weir_ring *ring, struct weir_task *task)
 
 /* --- the ring itself -------------------------------------------------------------------------- */
 
+static bool options_are_valid(const struct weir_ring_options *options)
+{
+    uint32_t entries = options->entries;
+    uint32_t blocks = options->receive_blocks;
+    return (entries == 0 || (weir_is_pow2(entries) && entries <= 32768)) &&
+           (blocks == 0 || (weir_is_pow2(blocks) && blocks <= 32768)) &&
+           options->receive_block_bytes <= (1u << 30) &&
+           (unsigned)options->backend <= WEIR_BACKEND_POLL;
+}
+
+/* The backend that is asked for, or the best that there is here. */
+static int open_backend(struct weir_ring *ring, const struct weir_ring_options *options)
+{
+    if (options->backend != WEIR_BACKEND_POLL) {
+        ring->backend = &weir__backend_uring;
+        int rc = ring->backend->open(ring, options);
+        if (rc == 0 || options->backend == WEIR_BACKEND_URING || ring->refusal == NULL)
+            return rc;
+        /* What it got as far as does not count. */
+        ring->features = 0;
+        memset(&ring->stats, 0, sizeof ring->stats);
+    }
+    ring->backend = &weir__backend_poll;
+    return ring->backend->open(ring, options);
+}
+
 int weir_ring_create(struct weir_pool *pool, const struct weir_ring_options *options,
                      struct weir_ring **ret)
 {
@@ -322,6 +348,8 @@ int weir_ring_create(struct weir_pool *pool, const struct weir_ring_options *opt
     struct weir_block *home;
     if (options == NULL)
         options = &defaults;
+    if (!options_are_valid(options))
+        return -EINVAL;
     int rc = weir_pool_alloc(pool, sizeof(struct weir_ring), &home);
     if (rc != 0)
         return rc;
@@ -329,8 +357,8 @@ int weir_ring_create(struct weir_pool *pool, const struct weir_ring_options *opt
     memset(ring, 0, sizeof *ring);
     ring->pool = pool;
     ring->home = home;
-    ring->backend = &weir__backend_uring;
-    rc = ring->backend->open(ring, options);
+    ring->chosen = options->backend != WEIR_BACKEND_AUTO;
+    rc = open_backend(ring, options);
     if (rc != 0) {
         weir_block_drop(home);
         return rc;
@@ -363,6 +391,26 @@ struct weir_pool *weir_ring_pool(const struct weir_ring *ring)
 uint32_t weir_ring_features(const struct weir_ring *ring)
 {
     return ring->features;
+}
+
+const char *weir_ring_feature_text(const struct weir_ring *ring, uint32_t feature)
+{
+    for (unsigned i = 0; i < WEIR__RING_FEATURES; i++)
+        if (feature == 1u << i)
+            return ring->missing[i] != NULL ? ring->missing[i] : "on";
+    return "there is no such feature";
+}
+
+enum weir_backend weir_ring_backend(const struct weir_ring *ring)
+{
+    return ring->backend == &weir__backend_poll ? WEIR_BACKEND_POLL : WEIR_BACKEND_URING;
+}
+
+const char *weir_ring_backend_text(const struct weir_ring *ring)
+{
+    if (ring->chosen)
+        return "chosen by option";
+    return ring->refusal != NULL ? ring->refusal : "the kernel has io_uring and lets us use it";
 }
 
 size_t weir_ring_active(const struct weir_ring *ring)

@@ -19,7 +19,10 @@
 #include <weir/ring.h>
 
 struct weir__backend {
-    /* Set ring->backend_state and ring->features up. 0 or a negative errno, nothing kept. */
+    /*
+     * Set ring->backend_state and ring->features up. 0 or a negative errno, nothing kept; with
+     * ring->refusal set if it is this machine that does not let us, and another backend may do.
+     */
     int (*open)(struct weir_ring *ring, const struct weir_ring_options *options);
     /* Free it. No request is in the kernel any more. */
     void (*close)(struct weir_ring *ring);
@@ -38,13 +41,21 @@ struct weir__backend {
     int (*drain)(struct weir_ring *ring);
 };
 
+#define WEIR__RING_FEATURES 4
+
+/* What one read or write moves at most, read(2): MAX_RW_COUNT. */
+#define WEIR__TRANSFER_MAX 0x7ffff000u
+
 struct weir_ring {
     struct weir_pool *pool;
     struct weir_block *home; /* the block that this struct lies in */
     const struct weir__backend *backend;
     void *backend_state;
     uint32_t features;
-    bool running; /* within weir_ring_run() */
+    const char *refusal; /* why the kernel refused io_uring, NULL if nobody asked or it did not */
+    const char *missing[WEIR__RING_FEATURES]; /* per feature: why it is off, NULL: on */
+    bool chosen;                              /* the backend, by option */
+    bool running;                             /* within weir_ring_run() */
     bool closing; /* within weir_ring_destroy(): nothing is started any more */
     bool quiet;   /* the last turn waited and nothing came */
 
@@ -65,6 +76,7 @@ struct weir_ring {
 };
 
 extern const struct weir__backend weir__backend_uring;
+extern const struct weir__backend weir__backend_poll;
 
 /*
  * Hand a completion to the owner of @op. Without @more the op is the owner's again, and what it
@@ -86,6 +98,29 @@ void weir__ring_requeue(struct weir_ring *ring, struct weir_op *op);
  * Takes the references. 0, or -ECANCELED while the ring is closing, nothing taken.
  */
 int weir__ring_start(struct weir_ring *ring, struct weir_op *op);
+
+static inline unsigned weir__transfer_size(size_t size)
+{
+    return (unsigned)(size < WEIR__TRANSFER_MAX ? size : WEIR__TRANSFER_MAX);
+}
+
+/* A feature is on, or off for a reason. @why: NULL if it is on. */
+static inline void weir__ring_feature(struct weir_ring *ring, uint32_t feature, const char *why)
+{
+    unsigned index = (unsigned)__builtin_ctz(feature);
+    assert(index < WEIR__RING_FEATURES && feature == 1u << index);
+    ring->missing[index] = why;
+    if (why == NULL)
+        ring->features |= feature;
+}
+
+/* The same where options may switch it off: @why counts if they do not. */
+static inline void weir__ring_feature_wanted(struct weir_ring *ring, uint32_t without,
+                                             uint32_t feature, const char *why)
+{
+    bool off = (without & feature) != 0;
+    weir__ring_feature(ring, feature, off ? "switched off by option" : why);
+}
 
 /* Make an idle op a request of @kind on @fd that holds nothing yet. */
 static inline void weir__op_set(struct weir_op *op, enum weir_op_kind kind, int fd)

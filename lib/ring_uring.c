@@ -18,7 +18,6 @@
 
 #define BUFFER_GROUP 0
 #define DRAIN_BATCH 64
-#define TRANSFER_MAX 0x7ffff000u /* MAX_RW_COUNT: what one read or write moves at most, read(2) */
 
 /* A block lent to the kernel, by buffer id. */
 struct lent {
@@ -43,6 +42,29 @@ struct uring {
 static struct uring *state(const struct weir_ring *ring)
 {
     return (struct uring *)ring->backend_state;
+}
+
+/* Keep why the kernel does not let us use io_uring. Errors of other kinds may pass. */
+static void refuse(struct weir_ring *ring, int error, const char *invalid)
+{
+    switch (-error) {
+    case EPERM:
+    case EACCES:
+        ring->refusal = "io_uring is not allowed here (sysctl kernel.io_uring_disabled, seccomp or "
+                        "a security module)";
+        break;
+    case ENOSYS:
+        ring->refusal = "the kernel has no io_uring";
+        break;
+    case ENOMEM:
+        ring->refusal = "io_uring gets no memory (RLIMIT_MEMLOCK is too low)";
+        break;
+    case EINVAL:
+        ring->refusal = invalid;
+        break;
+    default:
+        break;
+    }
 }
 
 /* --- receive blocks --------------------------------------------------------------------------- */
@@ -146,10 +168,12 @@ static int open_receive(struct weir_ring *ring, const struct weir_ring_options *
         u->by_parts = false;
         rc = register_buffers(u);
     }
-    if (rc != 0)
+    if (rc != 0) {
+        refuse(ring, rc, "the kernel lends no buffers to io_uring (EINVAL)");
         return rc;
-    if (u->by_parts)
-        ring->features |= WEIR_RING_RECEIVE_BY_PARTS;
+    }
+    weir__ring_feature_wanted(ring, options->without, WEIR_RING_RECEIVE_BY_PARTS,
+                              u->by_parts ? NULL : "the kernel is older than 6.12");
     u->lent_bytes = options->receive_block_bytes;
     if (u->lent_bytes == 0)
         u->lent_bytes = u->by_parts ? 65536 : 16384;
@@ -165,22 +189,15 @@ static int open_receive(struct weir_ring *ring, const struct weir_ring_options *
 
 /* --- set-up ----------------------------------------------------------------------------------- */
 
-static bool options_are_valid(const struct weir_ring_options *options)
-{
-    uint32_t entries = options->entries;
-    uint32_t blocks = options->receive_blocks;
-    return (entries == 0 || (weir_is_pow2(entries) && entries <= 32768)) &&
-           (blocks == 0 || (weir_is_pow2(blocks) && blocks <= 32768)) &&
-           options->receive_block_bytes <= (1u << 30);
-}
-
 /* Make the ring with the best flags that the kernel takes. */
-static int setup(struct uring *u, const struct weir_ring_options *options, uint32_t *features)
+static int setup(struct weir_ring *ring, const struct weir_ring_options *options)
 {
+    struct uring *u = state(ring);
     uint32_t entries = options->entries != 0 ? options->entries : 256;
     uint32_t wanted = (WEIR_RING_SINGLE_ISSUER | WEIR_RING_DEFER_TASKRUN) & ~options->without;
     if ((wanted & WEIR_RING_SINGLE_ISSUER) == 0)
         wanted = 0; /* deferred task work needs the single issuer */
+    uint32_t asked = wanted;
     for (;;) {
         struct io_uring_params params;
         memset(&params, 0, sizeof params);
@@ -193,35 +210,55 @@ static int setup(struct uring *u, const struct weir_ring_options *options, uint3
         int rc = io_uring_queue_init_params(entries, &u->uring, &params);
         if (rc == 0)
             break;
-        if (rc != -EINVAL || wanted == 0)
+        /* Kernel 6.0 knows the single issuer alone; one that does not has no multishot receive. */
+        if (rc != -EINVAL || (wanted & WEIR_RING_DEFER_TASKRUN) == 0) {
+            refuse(ring, rc, "the kernel's io_uring is older than 6.0 (EINVAL)");
             return rc;
-        /* Kernel 6.0 knows the single issuer alone. */
-        wanted = wanted & WEIR_RING_DEFER_TASKRUN ? WEIR_RING_SINGLE_ISSUER : 0;
+        }
+        wanted = WEIR_RING_SINGLE_ISSUER;
     }
-    *features = wanted;
-    if ((options->without & WEIR_RING_REGISTERED) == 0 && io_uring_register_ring_fd(&u->uring) == 1)
-        *features |= WEIR_RING_REGISTERED;
+    weir__ring_feature_wanted(ring, options->without, WEIR_RING_SINGLE_ISSUER, NULL);
+    weir__ring_feature_wanted(ring, options->without, WEIR_RING_DEFER_TASKRUN,
+                              wanted & WEIR_RING_DEFER_TASKRUN  ? NULL
+                              : asked & WEIR_RING_DEFER_TASKRUN ? "the kernel is older than 6.1"
+                                                                : "it needs the single issuer");
+    return 0;
+}
+
+/* Some forbid what others make: see that a ring can also be used. */
+static int try_out(struct weir_ring *ring, const struct weir_ring_options *options)
+{
+    struct uring *u = state(ring);
+    int rc = io_uring_get_events(&u->uring);
+    if (rc < 0) {
+        refuse(ring, rc, "io_uring_enter does not work (EINVAL)");
+        return rc;
+    }
+    bool registered =
+        (options->without & WEIR_RING_REGISTERED) == 0 && io_uring_register_ring_fd(&u->uring) == 1;
+    weir__ring_feature_wanted(ring, options->without, WEIR_RING_REGISTERED,
+                              registered ? NULL : "the kernel refuses it");
     return 0;
 }
 
 static int uring_open(struct weir_ring *ring, const struct weir_ring_options *options)
 {
     struct weir_block *home;
-    if (!options_are_valid(options))
-        return -EINVAL;
     int rc = weir_pool_alloc(ring->pool, sizeof(struct uring), &home);
     if (rc != 0)
         return rc;
     struct uring *u = (struct uring *)(void *)home->data;
     memset(u, 0, sizeof *u);
     u->home = home;
-    rc = setup(u, options, &ring->features);
+    ring->backend_state = u;
+    rc = setup(ring, options);
     if (rc != 0) {
         weir_block_drop(home);
         return rc;
     }
-    ring->backend_state = u;
-    rc = open_receive(ring, options);
+    rc = try_out(ring, options);
+    if (rc == 0)
+        rc = open_receive(ring, options);
     if (rc != 0) {
         io_uring_queue_exit(&u->uring);
         close_receive(u);
@@ -257,11 +294,6 @@ static struct io_uring_sqe *get_entry(struct weir_ring *ring)
     return sqe;
 }
 
-static unsigned transfer_size(size_t size)
-{
-    return (unsigned)(size < TRANSFER_MAX ? size : TRANSFER_MAX);
-}
-
 static void fill(struct io_uring_sqe *sqe, struct weir_op *op)
 {
     switch ((enum weir_op_kind)op->kind) {
@@ -280,18 +312,18 @@ static void fill(struct io_uring_sqe *sqe, struct weir_op *op)
         sqe->buf_group = BUFFER_GROUP;
         break;
     case WEIR_OP_SEND:
-        io_uring_prep_send(sqe, op->fd, op->args.io.data, transfer_size(op->args.io.size),
+        io_uring_prep_send(sqe, op->fd, op->args.io.data, weir__transfer_size(op->args.io.size),
                            MSG_WAITALL | MSG_NOSIGNAL);
         break;
     case WEIR_OP_SENDV:
         io_uring_prep_sendmsg(sqe, op->fd, &op->args.msg, MSG_WAITALL | MSG_NOSIGNAL);
         break;
     case WEIR_OP_READ:
-        io_uring_prep_read(sqe, op->fd, op->args.io.data, transfer_size(op->args.io.size),
+        io_uring_prep_read(sqe, op->fd, op->args.io.data, weir__transfer_size(op->args.io.size),
                            op->args.io.offset);
         break;
     case WEIR_OP_WRITE:
-        io_uring_prep_write(sqe, op->fd, op->args.io.data, transfer_size(op->args.io.size),
+        io_uring_prep_write(sqe, op->fd, op->args.io.data, weir__transfer_size(op->args.io.size),
                             op->args.io.offset);
         break;
     case WEIR_OP_WRITEV:

@@ -4,10 +4,13 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -15,11 +18,29 @@
 /* Enough for a sanitizer on a busy machine; far less than what a program may take in all. */
 #define GUARD_SECONDS 60
 
+enum weir_backend io_backends[2] = {WEIR_BACKEND_URING, WEIR_BACKEND_POLL};
+enum weir_backend io_backend;
+
 int io_guard(void **state)
 {
-    (void)state;
+    const enum weir_backend *backend = *state;
+    io_backend = *backend;
     alarm(GUARD_SECONDS);
     return 0;
+}
+
+/* A ring of io_uring ends in the background, and that interrupts other waits of the same thread as
+ * a signal would (TIF_NOTIFY_SIGNAL): -EINTR, where a test expects none. */
+int io_run(const struct CMUnitTest *tests, size_t count)
+{
+    static struct CMUnitTest sorted[256];
+    size_t at = 0;
+    assert_true(count <= sizeof sorted / sizeof sorted[0]);
+    for (unsigned polls = 2; polls-- > 0;)
+        for (size_t i = 0; i < count; i++)
+            if ((tests[i].initial_state == &io_backends[1]) == polls)
+                sorted[at++] = tests[i];
+    return _cmocka_run_group_tests("tests", sorted, count, NULL, NULL);
 }
 
 int io_unguard(void **state)
@@ -31,12 +52,24 @@ int io_unguard(void **state)
 
 /* --- a ring over a pool of its own ------------------------------------------------------------ */
 
+int io_ring_create(struct weir_pool *pool, const struct weir_ring_options *options,
+                   struct weir_ring **ret)
+{
+    struct weir_ring_options with = {.backend = WEIR_BACKEND_AUTO};
+    if (options != NULL)
+        with = *options;
+    if (with.backend == WEIR_BACKEND_AUTO)
+        with.backend = io_backend;
+    return weir_ring_create(pool, &with, ret);
+}
+
 void io_open(struct io *io, const struct weir_pool_options *pool,
              const struct weir_ring_options *ring)
 {
     io->descriptors = io_descriptors();
     assert_int_equal(weir_pool_create(pool, &io->pool), 0);
-    assert_int_equal(weir_ring_create(io->pool, ring, &io->ring), 0);
+    assert_int_equal(io_ring_create(io->pool, ring, &io->ring), 0);
+    assert_int_equal(weir_ring_backend(io->ring), io_backend);
 }
 
 void io_close(struct io *io)
@@ -251,4 +284,18 @@ uint64_t io_now_ms(void)
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+void io_forbid(long number, int error)
+{
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)number, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (uint32_t)error),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {4, filter};
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
+        _exit(202);
 }

@@ -12,11 +12,35 @@
 #include <weir/ring.h>
 #include <weir/sock.h>
 
-/* A test that is killed when it hangs. */
-#define IO_TEST(name)                           \
-    {                                           \
-#name, name, io_guard, io_unguard, NULL \
+/*
+ * A test that is killed when it hangs. It is run once per backend of the ring: every ring that is
+ * made without a choice of its own has that one.
+ */
+#define IO_TEST(name)                                                \
+    {#name " (io_uring)", name, io_guard, io_unguard, io_backends},  \
+    {                                                                \
+#name " (poll)", name, io_guard, io_unguard, io_backends + 1 \
     }
+
+/* The same for one whose backend does not matter. */
+#define IO_TEST_ONCE(name)                             \
+    {                                                  \
+#name, name, io_guard, io_unguard, io_backends \
+    }
+
+/* The same for one that is about the poll backend. */
+#define IO_TEST_POLL(name)                                 \
+    {                                                      \
+#name, name, io_guard, io_unguard, io_backends + 1 \
+    }
+
+/* Run the tests of a program, those that poll first; its exit status. */
+int io_run(const struct CMUnitTest *tests, size_t count);
+
+extern enum weir_backend io_backends[2];
+
+/* That of the present test. */
+extern enum weir_backend io_backend;
 
 int io_guard(void **state);
 int io_unguard(void **state);
@@ -32,6 +56,10 @@ struct io {
 /* Either options may be NULL. */
 void io_open(struct io *io, const struct weir_pool_options *pool,
              const struct weir_ring_options *ring);
+
+/* weir_ring_create() with the backend of the present test. */
+int io_ring_create(struct weir_pool *pool, const struct weir_ring_options *options,
+                   struct weir_ring **ret);
 
 /* Destroy ring and pool; fail if a block is held or a descriptor more is open than before. */
 void io_close(struct io *io);
@@ -107,5 +135,8 @@ void io_make_dir(char path[64]);
 void io_remove_dir(const char *path);
 
 uint64_t io_now_ms(void);
+
+/* In a child process: have system call @number fail with @error, as containers do it by default. */
+void io_forbid(long number, int error);
 
 #endif /* WEIR_TESTS_IO_H */

@@ -17,6 +17,9 @@ msgpack = tools_support.need_msgpack()
 
 LIMIT_SECONDS = 60  # for anything that should happen soon
 
+# What the service and those who send to it are to use, if anything else than what they choose.
+BACKEND = ["--backend", os.environ["WEIR_TEST_BACKEND"]] if "WEIR_TEST_BACKEND" in os.environ else []
+
 
 class Skip(Exception):
     """A test that cannot be run here, and why."""
@@ -131,7 +134,7 @@ class Server:
         self.errors = self.directory / "stderr"
         listen = listen or [f"unix:{self.directory}/sock"]
         arguments = [weir.program, "serve", "--log", str(self.log), "--final-stat",
-                     str(self.final)]
+                     str(self.final), *BACKEND]
         for address in listen:
             arguments += ["--listen", address]
         with open(self.errors, "wb") as errors:

@@ -1540,5 +1540,5 @@ int main(void)
         IO_TEST(a_crowd_with_every_mischief_ends_clean),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return io_run(tests, sizeof tests / sizeof tests[0]);
 }

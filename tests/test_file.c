@@ -419,7 +419,7 @@ static void many_writes_at_once_all_arrive(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        IO_TEST(opening_says_why_not),
+        IO_TEST_ONCE(opening_says_why_not),
         IO_TEST(a_directory_can_be_opened_and_synced_but_not_read),
         IO_TEST(writes_go_to_their_offsets),
         IO_TEST(appending_writes_at_the_end_whatever_the_offset),
@@ -434,5 +434,5 @@ int main(void)
         IO_TEST(many_writes_at_once_all_arrive),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return io_run(tests, sizeof tests / sizeof tests[0]);
 }

@@ -3,14 +3,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -50,7 +47,7 @@ static struct weir_pool_stats after_a_turn(struct loan *loan,
     void *result;
 
     assert_int_equal(weir_pool_create(options, &loan->pool), 0);
-    assert_int_equal(weir_ring_create(loan->pool, NULL, &ring), 0);
+    assert_int_equal(io_ring_create(loan->pool, NULL, &ring), 0);
     for (unsigned i = 0; i < LOAN_BLOCKS; i++)
         assert_int_equal(weir_pool_alloc(loan->pool, 65536, &loan->blocks[i]), 0);
     assert_int_equal(pthread_create(&thread, NULL, give_back, loan), 0);
@@ -968,6 +965,7 @@ static void options_out_of_range_are_refused(void **state)
         {.receive_blocks = 65536},
         {.receive_block_bytes = (1u << 30) + 1},
         {.receive_block_bytes = UINT32_MAX},
+        {.backend = (enum weir_backend)3},
     };
     struct weir_pool *pool = test_pool_create(NULL);
     int marker;
@@ -976,7 +974,7 @@ static void options_out_of_range_are_refused(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
-        assert_int_equal(weir_ring_create(pool, &wrong[i], &ring), -EINVAL);
+        assert_int_equal(io_ring_create(pool, &wrong[i], &ring), -EINVAL);
     assert_ptr_equal(ring, &marker);
     assert_int_equal(io_descriptors(), before);
     test_pool_destroy(pool);
@@ -1012,7 +1010,7 @@ static void creating_fails_cleanly_wherever_memory_ends(void **state)
         test_source_init(&source);
         struct weir_pool *pool = test_pool_create(&source);
         test_source_fail(&source, n);
-        int rc = weir_ring_create(pool, &options, &ring);
+        int rc = io_ring_create(pool, &options, &ring);
         uint64_t failures = source.failures;
         assert_int_equal(rc, failures == 0 ? 0 : -ENOMEM);
         if (rc == 0)
@@ -1040,7 +1038,7 @@ static void creating_fails_cleanly_at_every_limit_of_the_pool(void **state)
         struct weir_pool *pool = NULL;
         if (weir_pool_create(&options, &pool) != 0)
             continue;
-        rc = weir_ring_create(pool, NULL, &ring);
+        rc = io_ring_create(pool, NULL, &ring);
         assert_true(rc == 0 || rc == -ENOBUFS);
         refused += rc != 0;
         if (rc == 0)
@@ -1051,66 +1049,149 @@ static void creating_fails_cleanly_at_every_limit_of_the_pool(void **state)
     assert_true(refused > 2);
 }
 
-/* Run in a child process, whose exit status is the negated result. */
-static int create_in_child(void (*prepare)(void))
+/* What a ring does where system calls fail; the exit status of a child that had it. */
+struct refusal {
+    long number; /* of the system call */
+    int error;
+    const char *text; /* why it is another backend, NULL: it is none */
+};
+
+static int work(struct weir_pool *pool, struct weir_ring *ring)
 {
+    static struct io_call timer, receive; /* until the ring is destroyed */
+    static struct weir_op send;
+    struct io io = {.pool = pool, .ring = ring};
+    int fds[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, fds) != 0)
+        return 203;
+    struct weir_slice slice = io_slice(&io, 1000, 1);
+    io_call_init(&timer);
+    io_call_init(&receive);
+    weir_op_init(&send, NULL, NULL);
+    weir_ring_timeout(ring, &timer.op, 3 * MS);
+    weir_sock_receive(ring, &receive.op, fds[0]);
+    weir_sock_send(ring, &send, fds[1], &slice);
+    weir_slice_drop(&slice);
+    while (timer.ended == 0 || receive.completions == 0 || weir_op_is_active(&send)) {
+        int rc = weir_ring_run(ring, -1);
+        if (rc < 0 && rc != -EINTR)
+            return 204;
+    }
+    return timer.result == 0 && receive.result == 1000 && send.result == 1000 ? 0 : 205;
+}
+
+static int work_refused(const struct refusal *refusal, const struct weir_ring_options *options)
+{
+    struct weir_pool *pool = NULL;
+    struct weir_ring *ring = NULL;
+    io_forbid(refusal->number, refusal->error);
+    if (weir_pool_create(NULL, &pool) != 0)
+        return 200;
+    int rc = weir_ring_create(pool, options, &ring);
+    if (rc == 0) {
+        const char *text = weir_ring_backend_text(ring);
+        if (weir_ring_backend(ring) != WEIR_BACKEND_POLL)
+            rc = 206;
+        else if (options->backend == WEIR_BACKEND_AUTO && strstr(text, refusal->text) == NULL)
+            rc = 207;
+        else if (options->backend == WEIR_BACKEND_POLL && strcmp(text, "chosen by option") != 0)
+            rc = 208;
+        else
+            rc = work(pool, ring);
+        weir_ring_destroy(ring);
+    }
+    return weir_pool_destroy(pool) != 0 ? 201 : rc;
+}
+
+static int in_child(const struct refusal *refusal, enum weir_backend backend)
+{
+    const struct weir_ring_options options = {.backend = backend};
+    int status = 0;
     fflush(NULL);
     pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0) {
-        struct weir_pool *pool = NULL;
-        struct weir_ring *ring = NULL;
-        prepare();
-        if (weir_pool_create(NULL, &pool) != 0)
-            _exit(200);
-        int rc = weir_ring_create(pool, NULL, &ring);
-        if (rc == 0)
-            weir_ring_destroy(ring);
-        if (weir_pool_destroy(pool) != 0)
-            _exit(201);
-        _exit(-rc);
+        int rc = work_refused(refusal, &options);
+        _exit(rc < 0 ? -rc : rc);
     }
-    int status = 0;
     while (waitpid(child, &status, 0) < 0)
         assert_int_equal(errno, EINTR);
     assert_true(WIFEXITED(status));
-    return -WEXITSTATUS(status);
+    return WEXITSTATUS(status);
 }
 
-/* As containers do it by default. */
-static void forbid_io_uring(void)
+static void where_io_uring_is_not_allowed_a_ring_polls(void **state)
 {
-    struct sock_filter filter[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    static const struct refusal refusals[] = {
+        {SYS_io_uring_setup, EPERM, "not allowed"}, /* so does kernel.io_uring_disabled */
+        {SYS_io_uring_setup, EACCES, "not allowed"},
+        {SYS_io_uring_setup, ENOSYS, "no io_uring"},
+        {SYS_io_uring_setup, ENOMEM, "RLIMIT_MEMLOCK"},
+        {SYS_io_uring_setup, EINVAL, "older than 6.0"},
+        {SYS_io_uring_enter, EPERM, "not allowed"},
+        {SYS_io_uring_register, EPERM, "not allowed"},
+        {SYS_io_uring_register, ENOMEM, "RLIMIT_MEMLOCK"},
+        {SYS_io_uring_register, EINVAL, "lends no buffers"},
     };
-    struct sock_fprog program = {4, filter};
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
-        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
-        _exit(202);
-}
 
-static void forbid_buffer_rings(void)
-{
-    struct sock_filter filter[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_register, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOMEM),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    struct sock_fprog program = {4, filter};
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
-        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
-        _exit(202);
-}
-
-static void creating_where_io_uring_is_not_allowed_says_so(void **state)
-{
     (void)state;
-    assert_int_equal(create_in_child(forbid_io_uring), -EPERM);
-    assert_int_equal(create_in_child(forbid_buffer_rings), -ENOMEM);
+    for (size_t i = 0; i < sizeof refusals / sizeof refusals[0]; i++) {
+        assert_int_equal(in_child(&refusals[i], WEIR_BACKEND_AUTO), 0);
+        assert_int_equal(in_child(&refusals[i], WEIR_BACKEND_POLL), 0);
+        /* Who insists on it is told. */
+        assert_int_equal(in_child(&refusals[i], WEIR_BACKEND_URING), refusals[i].error);
+    }
+}
+
+/* What is no answer of the kernel about io_uring is no reason to do without it. */
+static void other_errors_are_not_hidden_by_the_other_backend(void **state)
+{
+    static const struct refusal refusal = {SYS_io_uring_setup, EMFILE, NULL};
+
+    (void)state;
+    assert_int_equal(in_child(&refusal, WEIR_BACKEND_AUTO), EMFILE);
+    assert_int_equal(in_child(&refusal, WEIR_BACKEND_URING), EMFILE);
+}
+
+/* Old filters answer EPERM to every system call that they do not know. */
+static void polling_works_without_the_newest_system_calls(void **state)
+{
+    static const struct refusal refusals[] = {
+        {SYS_epoll_pwait2, ENOSYS, NULL},
+        {SYS_epoll_pwait2, EPERM, NULL},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof refusals / sizeof refusals[0]; i++)
+        assert_int_equal(in_child(&refusals[i], WEIR_BACKEND_POLL), 0);
+}
+
+static void a_ring_says_what_it_has_and_why(void **state)
+{
+    struct weir_ring_options options = {.without = WEIR_RING_RECEIVE_BY_PARTS};
+    bool polls = io_backend == WEIR_BACKEND_POLL;
+    struct io io;
+
+    (void)state;
+    for (unsigned i = 0; i < 2; i++) {
+        io_open(&io, NULL, i == 0 ? &options : NULL);
+        assert_string_equal(weir_ring_backend_text(io.ring), "chosen by option");
+        for (uint32_t bit = 1; bit <= WEIR_RING_RECEIVE_BY_PARTS; bit <<= 1) {
+            const char *text = weir_ring_feature_text(io.ring, bit);
+            bool on = (weir_ring_features(io.ring) & bit) != 0;
+            assert_int_equal(strcmp(text, "on") == 0, on);
+            if (polls && bit != WEIR_RING_RECEIVE_BY_PARTS)
+                assert_string_equal(text, "io_uring only");
+        }
+        if (i == 0)
+            assert_string_equal(weir_ring_feature_text(io.ring, WEIR_RING_RECEIVE_BY_PARTS),
+                                "switched off by option");
+        else if (polls)
+            assert_int_equal(weir_ring_features(io.ring), WEIR_RING_RECEIVE_BY_PARTS);
+        assert_string_equal(weir_ring_feature_text(io.ring, 0), "there is no such feature");
+        assert_string_equal(weir_ring_feature_text(io.ring, 1u << 31), "there is no such feature");
+        io_close(&io);
+    }
 }
 
 static void destroying_no_ring_does_nothing(void **state)
@@ -1152,9 +1233,12 @@ int main(void)
         IO_TEST(options_at_their_bounds_work),
         IO_TEST(creating_fails_cleanly_wherever_memory_ends),
         IO_TEST(creating_fails_cleanly_at_every_limit_of_the_pool),
-        IO_TEST(creating_where_io_uring_is_not_allowed_says_so),
-        IO_TEST(destroying_no_ring_does_nothing),
+        IO_TEST_ONCE(where_io_uring_is_not_allowed_a_ring_polls),
+        IO_TEST_ONCE(other_errors_are_not_hidden_by_the_other_backend),
+        IO_TEST_ONCE(polling_works_without_the_newest_system_calls),
+        IO_TEST(a_ring_says_what_it_has_and_why),
+        IO_TEST_ONCE(destroying_no_ring_does_nothing),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return io_run(tests, sizeof tests / sizeof tests[0]);
 }

@@ -25,7 +25,7 @@ SUMMARY = re.compile(r"weir send: (\d+) records, (\d+) bytes, [\d.]+ s, \d+ reco
 
 def send(weir, *arguments, status=0, **more):
     """Run weir send; what it said and the numbers of its summary."""
-    done = weir.run("send", *arguments, **more)
+    done = weir.run("send", *service_support.BACKEND, *arguments, **more)
     text = done.stderr.decode(errors="backslashreplace")
     equal((done.returncode, done.stdout), (status, b""), arguments, text)
     found = SUMMARY.search(text)

@@ -19,6 +19,7 @@ import time
 import service_support
 from service_support import (LIMIT_SECONDS, Client, Server, Skip, equal, expect, msgpack, scratch,
                              wait_for)
+from tools_support import forbid_io_uring
 
 pack = msgpack.packb
 MIB = 1 << 20
@@ -971,6 +972,20 @@ def test_usage(weir):
     equal(done.returncode, 73, done.stderr)
     with Server(weir, "--final-stat", "/no/such/dir/stat") as server:
         server.finish(status=73)
+
+
+def test_polling(weir):
+    """where io_uring is forbidden the service polls, says so, and does its work"""
+    with Server(weir, "--backend", "auto", preexec_fn=forbid_io_uring) as server, server.client() as client:
+        equal(client.call("append", 1, "two", [3]), 3)
+        equal(client.call("read", 1, 9), [1, "two", [3]])
+        said = server.said()
+        equal(len(said), 1, said)
+        expect(said[0].startswith("polling: io_uring is not allowed here"), said)
+        server.finish()
+    done = weir.run("serve", "--listen", "tcp:127.0.0.1:0", "--log", "x", "--backend", "none")
+    equal((done.returncode, done.stderr.splitlines()[0]),
+          (64, b"weir serve: --backend needs auto, uring or poll, not 'none'"))
 
 
 TESTS = [value for name, value in list(globals().items()) if name.startswith("test_")]

@@ -1026,11 +1026,11 @@ static void a_listening_address_can_be_bound_again_at_once(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        IO_TEST(addresses_round_trip),
-        IO_TEST(malformed_addresses_are_refused),
-        IO_TEST(unix_addresses_have_a_longest_form),
-        IO_TEST(a_foreign_path_without_a_nul_is_formatted_within_bounds),
-        IO_TEST(other_addresses_are_formatted_too),
+        IO_TEST_ONCE(addresses_round_trip),
+        IO_TEST_ONCE(malformed_addresses_are_refused),
+        IO_TEST_ONCE(unix_addresses_have_a_longest_form),
+        IO_TEST_ONCE(a_foreign_path_without_a_nul_is_formatted_within_bounds),
+        IO_TEST_ONCE(other_addresses_are_formatted_too),
         IO_TEST(streams_arrive_unchanged_however_they_are_kept),
         IO_TEST(two_receivers_share_the_blocks),
         IO_TEST(a_receive_without_blocks_pauses_and_goes_on),
@@ -1047,8 +1047,8 @@ int main(void)
         IO_TEST(peers_that_leave_at_once_do_no_harm),
         IO_TEST(running_out_of_descriptors_is_reported_and_passes),
         IO_TEST(connecting_works_or_says_why_not),
-        IO_TEST(a_listening_address_can_be_bound_again_at_once),
+        IO_TEST_ONCE(a_listening_address_can_be_bound_again_at_once),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return io_run(tests, sizeof tests / sizeof tests[0]);
 }

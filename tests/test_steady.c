@@ -213,6 +213,8 @@ static void a_warm_service_allocates_nothing(void **state)
         free(memory);
         assert_int_equal(allocations, before + 1);
     }
+    memset(&service, 0, sizeof service);
+    memset(&client, 0, sizeof client);
     io_open(&io, NULL, NULL);
     io_make_dir(dir);
     snprintf(path, sizeof path, "%s/log", dir);
@@ -239,7 +241,9 @@ static void a_warm_service_allocates_nothing(void **state)
     assert_int_equal(after.source_calls, warm.source_calls);
     assert_int_equal(after.total.misses, warm.total.misses);
     assert_int_equal(after.bytes_held, warm.bytes_held);
-    assert_true(after.total.hits > warm.total.hits);
+    /* Polling, what nobody keeps is received into the same block again. */
+    if (io_backend == WEIR_BACKEND_URING)
+        assert_true(after.total.hits > warm.total.hits);
     /* What is written is the message itself, where it was received. */
     struct weir_conn_stats stats = weir_conn_stats(&service.conn);
     assert_int_equal(service.written_bytes, stats.in.bytes);
@@ -257,5 +261,5 @@ int main(void)
         IO_TEST(a_warm_service_allocates_nothing),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return io_run(tests, sizeof tests / sizeof tests[0]);
 }

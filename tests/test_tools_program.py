@@ -18,7 +18,7 @@ import time
 
 import tools_support as support
 from tools_support import DOCUMENT, MEGABYTE, RESERVED, Ext, Pairs, Weir, encode, equal, expect, \
-    parts, piped, place
+    forbid_io_uring, parts, piped, place
 
 
 def first_cut(found, cut):
@@ -390,6 +390,35 @@ def test_no_ring(weir):
     equal(json.loads(done.stdout), json.loads(weir.good("stat", given=data)))
 
 
+def test_features(weir):
+    """what is on and why not: chosen, forced off by the system, and wrong usage"""
+    names = ["backend", "backend reason", "single issuer", "deferred task work", "registered ring",
+             "receive by parts", "debug library"]
+
+    def features(*arguments, **more):
+        done = subprocess.run([weir.program, "features", *arguments], capture_output=True,
+                              check=True, timeout=60, **more)
+        equal(done.stderr, b"")
+        rows = [line.split("\t") for line in done.stdout.decode().splitlines()]
+        equal([row[0] for row in rows], names)
+        return dict(rows)
+
+    polls = features("--backend", "poll")
+    equal((polls["backend"], polls["backend reason"]), ("poll", "chosen by option"))
+    equal((polls["single issuer"], polls["receive by parts"]), ("io_uring only", "on"))
+    refused = features(preexec_fn=forbid_io_uring)
+    equal((refused["backend"], refused["registered ring"]), ("poll", "io_uring only"))
+    expect(refused["backend reason"].startswith("io_uring is not allowed here"), refused)
+    done = subprocess.run([weir.program, "features", "--backend=uring"], capture_output=True,
+                          check=False, preexec_fn=forbid_io_uring, timeout=60)
+    equal((done.returncode, done.stdout), (71, b""))
+    expect(done.stderr.startswith(b"weir features: the kernel refuses a ring: "), done.stderr)
+    hint = "Try 'weir features --help'.\n"
+    weir.bad(64, f"weir features: --backend needs auto, uring or poll, not 'epoll'\n{hint}",
+             "features", "--backend", "epoll")
+    weir.bad(64, f"weir features: unexpected argument 'x'\n{hint}", "features", "x")
+
+
 def test_help(weir):
     """--help and --version everywhere, and the examples of --help come out as printed"""
     version = weir.good("--version")
@@ -399,7 +428,7 @@ def test_help(weir):
     equal(weir.good("help").decode(), text)
     commands = [line.split()[0] for line in text.split("Commands:\n")[1].split("\n\n")[0].splitlines()]
     expect({"pack", "cat", "check"} <= set(commands), commands)
-    for command in ("pack", "cat", "check", "diff", "stat"):
+    for command in ("pack", "cat", "check", "diff", "stat", "features"):
         equal(weir.good(command, "--version"), version)
         equal(weir.good(command, "-V"), version)
         own = weir.good(command, "--help").decode()
@@ -411,7 +440,7 @@ def test_help(weir):
     with tempfile.TemporaryDirectory() as directory:
         os.symlink(weir.program, os.path.join(directory, "weir"))
         examples = check_examples(text, directory)
-    equal(examples, 10)
+    equal(examples, 11)
 
 
 def check_examples(text, directory):
@@ -440,7 +469,7 @@ def run_example(script, wanted, directory):
     equal(done.stdout.splitlines(), wanted, script)
 
 
-TESTS = [test_truncations, test_reserved, test_cut_pipe, test_limits, test_hostile_heads,
+TESTS = [test_features, test_truncations, test_reserved, test_cut_pipe, test_limits, test_hostile_heads,
          test_hostile_depth, test_big_input, test_big_value, test_several_files,
          test_standard_descriptors, test_stat_file, test_stat_savings, test_stat_faults, test_no_ring,
          test_gone_reader, test_lines_come_at_once, test_options, test_help]

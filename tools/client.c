@@ -79,17 +79,18 @@ static int connect_to(struct client *client, int64_t timeout_ns, int *ret_fd)
 }
 
 int client_open(struct client *client, const char *command, const char *address,
-                uint64_t timeout_seconds, int *ret_fd)
+                enum weir_backend backend, uint64_t timeout_seconds, int *ret_fd)
 {
+    const struct weir_ring_options options = {.backend = backend};
     memset(client, 0, sizeof *client);
     client->command = command;
     client->address = address;
     int rc = weir_pool_create(NULL, &client->pool);
     if (rc != 0)
         return report_memory_error(command, rc);
-    rc = weir_ring_create(client->pool, NULL, &client->ring);
+    rc = weir_ring_create(client->pool, &options, &client->ring);
     if (rc != 0) {
-        report_error(command, "io_uring cannot be used here: %s (%s)", weir_error_text(rc),
+        report_error(command, "the kernel refuses a ring: %s (%s)", weir_error_text(rc),
                      weir_error_name(rc));
         return EX_OSERR;
     }

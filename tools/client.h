@@ -23,11 +23,12 @@ struct client {
 /**
  * Make pool and ring, and connect to @address.
  *
+ * @backend  of the ring
  * @ret_fd   written on success only: the connected socket, the caller's
  * Returns   the exit status: EX_OK, or what was said on stderr. client_close() in any case.
  */
 int client_open(struct client *client, const char *command, const char *address,
-                uint64_t timeout_seconds, int *ret_fd);
+                enum weir_backend backend, uint64_t timeout_seconds, int *ret_fd);
 
 /** Give everything back. Returns EX_OK, or EX_SOFTWARE if blocks are still held. */
 int client_close(struct client *client);

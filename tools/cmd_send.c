@@ -50,6 +50,7 @@ static const char usage[] =
     "      --repeat N             send everything N times (default 1)\n"
     "      --connect-timeout SECONDS  (default 5)\n"
     "      --timeout SECONDS      longest time without any answer, 0: no limit (default 60)\n"
+    "      --backend NAME         " OPTIONS_BACKENDS ", see 'weir features' (default auto)\n"
     "  -q, --quiet                neither progress nor summary\n"
     "  -h, --help                 show this text\n"
     "  -V, --version              show the version\n"
@@ -69,6 +70,7 @@ struct config {
     uint64_t repeat;
     uint64_t connect_seconds;
     uint64_t answer_seconds;
+    enum weir_backend backend;
     bool quiet;
 };
 
@@ -444,7 +446,7 @@ static int send_all(struct sender *sender)
 {
     int fd;
     int status = client_open(&sender->client, command, sender->config->address,
-                             sender->config->connect_seconds, &fd);
+                             sender->config->backend, sender->config->connect_seconds, &fd);
     if (status == EX_OK)
         status = prepare(sender, fd);
     if (status == EX_OK) {
@@ -466,7 +468,7 @@ static int send_all(struct sender *sender)
     return report_first(status, client_close(&sender->client));
 }
 
-enum { OPT_WINDOW = 256, OPT_RECORDS, OPT_BYTES, OPT_REPEAT, OPT_CONNECT, OPT_ANSWER };
+enum { OPT_WINDOW = 256, OPT_RECORDS, OPT_BYTES, OPT_REPEAT, OPT_CONNECT, OPT_ANSWER, OPT_BACKEND };
 
 /* Returns whether the option's value is one. */
 static bool apply_option(struct config *config, int option, const char *text)
@@ -488,6 +490,8 @@ static bool apply_option(struct config *config, int option, const char *text)
     case OPT_ANSWER:
         return options_number(command, "timeout", text, false, 0, SECONDS_MAX,
                               &config->answer_seconds);
+    case OPT_BACKEND:
+        return options_backend(command, text, &config->backend);
     case 'q':
         config->quiet = true;
         return true;
@@ -506,6 +510,7 @@ int weir_cmd_send(int argc, char **argv)
         {"repeat", required_argument, NULL, OPT_REPEAT},
         {"connect-timeout", required_argument, NULL, OPT_CONNECT},
         {"timeout", required_argument, NULL, OPT_ANSWER},
+        {"backend", required_argument, NULL, OPT_BACKEND},
         {"quiet", no_argument, NULL, 'q'},
         {"help", no_argument, NULL, 'h'},
         {"version", no_argument, NULL, 'V'},

@@ -51,6 +51,7 @@ struct config {
     uint64_t waiting_bytes;
     uint64_t stall_seconds;
     uint64_t drain_seconds;
+    enum weir_backend backend;
     struct service_options service;
 };
 
@@ -85,6 +86,7 @@ static const char usage[] =
     "                         than one send of them, for so long; 0: never (default 300)\n"
     "      --drain SECONDS    on a signal, how long peers may take for their answers\n"
     "                         (default 10)\n"
+    "      --backend NAME     " OPTIONS_BACKENDS ", see 'weir features' (default auto)\n"
     "      --final-stat FILE  at the end, write the counters of 'stat' there as JSON\n"
     "  -h, --help             show this text\n"
     "  -V, --version          show the version\n"
@@ -103,8 +105,8 @@ static const char usage[] =
     "SIGINT and SIGTERM: answer what is under way, close, exit 0; a second one exits at once.\n"
     "\n"
     "Exit status: 0 ended by a signal; 1 the log holds something else than values, or a second\n"
-    "signal came; 64 wrong usage; 69 an address is in use; 71 the system refused memory or\n"
-    "io_uring; 73, 74 the log cannot be opened or read; 75 another process serves it.\n";
+    "signal came; 64 wrong usage; 69 an address is in use; 71 the system refused memory or a\n"
+    "ring; 73, 74 the log cannot be opened or read; 75 another process serves it.\n";
 
 /*
  * Lines for the operator, at most LINES_MAX at once and LINES_PER_SECOND for long: peers that
@@ -140,6 +142,7 @@ enum {
     OPT_MAX_CONNECTIONS,
     OPT_STALL,
     OPT_DRAIN,
+    OPT_BACKEND,
     OPT_FINAL_STAT,
 };
 
@@ -192,6 +195,8 @@ static int apply_option(struct config *config, int option, const char *text)
         return add_seconds(&config->stall_seconds, "stall", text);
     case OPT_DRAIN:
         return add_seconds(&config->drain_seconds, "drain", text);
+    case OPT_BACKEND:
+        return options_backend(command, text, &config->backend) ? EX_OK : EX_USAGE;
     case OPT_FINAL_STAT:
         config->final_stat_path = text;
         return EX_OK;
@@ -212,6 +217,7 @@ static int parse_options(int argc, char **argv, struct config *config, bool *ret
         {"max-connections", required_argument, NULL, OPT_MAX_CONNECTIONS},
         {"stall", required_argument, NULL, OPT_STALL},
         {"drain", required_argument, NULL, OPT_DRAIN},
+        {"backend", required_argument, NULL, OPT_BACKEND},
         {"final-stat", required_argument, NULL, OPT_FINAL_STAT},
         {"help", no_argument, NULL, 'h'},
         {"version", no_argument, NULL, 'V'},
@@ -436,6 +442,7 @@ static int serve(struct server *server, const struct config *config)
     struct weir_ring_options ring_options = {
         .receive_blocks = RECEIVE_BLOCKS,
         .receive_block_bytes = RECEIVE_BLOCK_BYTES,
+        .backend = config->backend,
     };
     server->signal_fd = -1;
     int rc = weir_pool_create(&pool_options, &server->pool);
@@ -444,7 +451,10 @@ static int serve(struct server *server, const struct config *config)
     int status = EX_OK;
     rc = weir_ring_create(server->pool, &ring_options, &server->ring);
     if (rc != 0)
-        status = open_failed("io_uring cannot be used here", rc, EX_OSERR);
+        status = open_failed("the kernel refuses a ring", rc, EX_OSERR);
+    else if (config->backend == WEIR_BACKEND_AUTO &&
+             weir_ring_backend(server->ring) == WEIR_BACKEND_POLL)
+        report_error(command, "polling: %s", weir_ring_backend_text(server->ring));
     if (status == EX_OK)
         status = open_log(server, config);
     bool ran = status == EX_OK;

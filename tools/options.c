@@ -49,6 +49,24 @@ bool options_number(const char *command, const char *option, const char *text, b
     return false;
 }
 
+bool options_backend(const char *command, const char *text, enum weir_backend *ret)
+{
+    static const char *const names[] = {
+        [WEIR_BACKEND_AUTO] = "auto",
+        [WEIR_BACKEND_URING] = "uring",
+        [WEIR_BACKEND_POLL] = "poll",
+    };
+
+    for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (strcmp(text, names[i]) == 0) {
+            *ret = (enum weir_backend)i;
+            return true;
+        }
+    }
+    report_usage(command, "--backend needs " OPTIONS_BACKENDS ", not '%s'", text);
+    return false;
+}
+
 int options_limits(int argc, char **argv, int (*help)(void), uint64_t bytes_max,
                    struct weir_limits *limits)
 {

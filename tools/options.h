@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <weir/ring.h>
 #include <weir/unpack.h>
 
 /*
@@ -15,6 +16,12 @@
  */
 bool options_number(const char *command, const char *option, const char *text, bool is_bytes,
                     uint64_t min, uint64_t max, uint64_t *ret);
+
+/* What --backend takes, for help texts. */
+#define OPTIONS_BACKENDS "auto, uring or poll"
+
+/* Read the value of --backend. Returns as options_number() does. */
+bool options_backend(const char *command, const char *text, enum weir_backend *ret);
 
 /*
  * The options of a command that has no others than --depth, --max-value (at most @bytes_max),

@@ -112,7 +112,8 @@ int stat_service(const char *command, const char *address, const struct stat_opt
 
     memset(&call, 0, sizeof call);
     call.options = options;
-    int status = client_open(&call.client, command, address, options->timeout_seconds, &fd);
+    int status = client_open(&call.client, command, address, WEIR_BACKEND_AUTO,
+                             options->timeout_seconds, &fd);
     if (status == EX_OK)
         status = run(&call, fd);
     return report_first(status, client_close(&call.client));

@@ -28,6 +28,8 @@ static const struct command {
      weir_cmd_send},
     {"stat", (char[]){"weir stat"}, "show the counters of a service, or what files are made of",
      weir_cmd_stat},
+    {"features", (char[]){"weir features"}, "show what the library can do here, and why not",
+     weir_cmd_features},
 };
 
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
@@ -50,7 +52,7 @@ static int help(void)
            "\n"
            "Commands:\n");
     for (size_t i = 0; i < COMMAND_COUNT; i++)
-        printf("  %-6s  %s\n", commands[i].name, commands[i].summary);
+        printf("  %-8s  %s\n", commands[i].name, commands[i].summary);
     printf("\n"
            "'weir COMMAND --help' describes a command and its options.\n"
            "\n"

@@ -12,6 +12,7 @@ int weir_cmd_check(int argc, char **argv);
 int weir_cmd_diff(int argc, char **argv);
 int weir_cmd_serve(int argc, char **argv);
 int weir_cmd_send(int argc, char **argv);
+int weir_cmd_features(int argc, char **argv);
 int weir_cmd_stat(int argc, char **argv);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * ring: requests to the kernel and their completions, over io_uring.
+ * ring: requests to the kernel and their completions, over io_uring, or over epoll where io_uring
+ * is not allowed.
  *
  * A request is a struct weir_op embedded in the caller's own struct. Starting it hands it to the
  * ring, its done function hands it back with the result. The ring allocates nothing per request.
@@ -27,10 +28,18 @@
  *              while op->more is true the request stays started.
  * Nesting      A done function may start, restart and cancel requests, its own op included once
  *              more is false, and may free the op then. It must not call weir_ring_run().
+ * Backends     What is said here, in sock.h and in file.h holds on both. On epoll, reads, writes
+ *              and syncs of files are ordinary system calls, made within the turn: a slow disk
+ *              holds it up. A descriptor must stay open while a request waits for it: io_uring
+ *              keeps the file, epoll forgets it. (Closed by weir_file_close(), such requests end
+ *              with -EBADF.) A descriptor with O_NONBLOCK is waited for like any other, where
+ *              io_uring completes with -EAGAIN. One that others accept from or read as well, who
+ *              may take what there was between epoll's report and our call, should have
+ *              O_NONBLOCK: without it that call waits.
  * Threads      one: the thread that created the ring, which owns the pool as well.
  * Errors       0 or a negative errno; in op->result the kernel's own. -EAGAIN is never returned by
  *              a start: a request that finds the submission queue full waits for the next turn.
- * Source       io_uring(7), io_uring_enter(2), io_uring_setup(2).
+ * Source       io_uring(7), io_uring_enter(2), io_uring_setup(2), epoll(7).
  */
 #ifndef WEIR_RING_H
 #define WEIR_RING_H
@@ -47,13 +56,21 @@
 
 WEIR_BEGIN_DECLS
 
+/** What brings requests to the kernel. */
+enum weir_backend {
+    WEIR_BACKEND_AUTO,  /**< io_uring; poll where the kernel refuses it */
+    WEIR_BACKEND_URING, /**< io_uring or an error */
+    WEIR_BACKEND_POLL   /**< epoll and non-blocking calls */
+};
+
 /** How a ring is made. Zeroed: the defaults. */
 struct weir_ring_options {
     uint32_t entries; /**< submission queue, a power of two; 0: 256. Completions: 8 times that */
-    /** Blocks that are lent to the kernel for receiving, a power of two up to 32768; 0: 32 */
+    /** Blocks that are set aside for receiving, a power of two up to 32768; 0: 32 */
     uint32_t receive_blocks;
     uint32_t receive_block_bytes; /**< size of each; 0: 64 Ki if consumed by parts, else 16 Ki */
     uint32_t without;             /**< WEIR_RING_... features not to be used */
+    enum weir_backend backend;
 };
 
 /* What a ring can do here, see weir_ring_features(); also what to do without. */
@@ -64,14 +81,14 @@ struct weir_ring_options {
 
 /** What a ring did. */
 struct weir_ring_stats {
-    uint64_t enters;      /**< io_uring_enter(2) calls: all system calls of the steady state */
+    uint64_t enters;      /**< all system calls of the steady state: with io_uring, its enter */
     uint64_t requests;    /**< handed to the kernel, cancels included */
-    uint64_t completions; /**< completion queue entries handled */
+    uint64_t completions; /**< completions handled */
     uint64_t receives;    /**< of these, with received bytes */
     uint64_t received_bytes;
     uint64_t receive_starved; /**< receives that found no receive block and were armed again */
     uint64_t sent_bytes;
-    uint64_t blocks_lent; /**< receive blocks in the kernel's hands now */
+    uint64_t blocks_lent; /**< receive blocks that wait for bytes now */
     uint64_t active;      /**< requests started and not completed now */
 };
 
@@ -114,11 +131,13 @@ struct weir_op {
     uint8_t state;  /* enum weir_op_state */
     uint8_t cancel; /* 0; 1: to be cancelled as soon as possible; 2: the kernel was asked to */
     bool starved;   /* a receive that waits for receive blocks */
+    uint8_t place;  /* poll backend: in which of its lists */
     int fd;
     struct weir_ring *ring;
     struct weir_op *next; /* list of started requests */
     struct weir_op *prev;
     struct weir_op *queue_next;       /* those that wait to be handed to the kernel */
+    struct weir_op *watch_next;       /* poll backend: those that wait for a descriptor */
     struct weir_block *block;         /* held */
     struct weir_block *const *blocks; /* each held, the caller's array */
     uint32_t block_count;
@@ -143,6 +162,13 @@ struct weir_op {
             int64_t seconds;
             long long nanoseconds;
         } time;
+        struct {
+            int64_t deadline_ns;
+            uint64_t number;
+            struct weir_op *child;
+            struct weir_op *next;
+            struct weir_op *prev;
+        } timer; /* a timeout in the poll backend's heap */
     } args;
 };
 
@@ -161,8 +187,9 @@ struct weir_task {
  *           for receiving come from it.
  * @options  NULL or zeroed: the defaults
  * @ret      written on success only
- * Returns   0; -EINVAL options out of range; -ENOMEM, -ENOBUFS of the pool or the kernel's
- *           RLIMIT_MEMLOCK; -ENOSYS, -EPERM io_uring is missing or not allowed here.
+ * Returns   0; -EINVAL options out of range; -ENOMEM, -ENOBUFS of the pool; -EMFILE. Where io_uring
+ *           is insisted on: -ENOMEM of the kernel's RLIMIT_MEMLOCK; -ENOSYS, -EPERM, -EACCES it is
+ *           missing or not allowed here; -EINVAL the kernel is older than 6.0.
  * Cost      some system calls and mappings; takes receive_blocks blocks.
  */
 WEIR_API int weir_ring_create(struct weir_pool *pool, const struct weir_ring_options *options,
@@ -183,6 +210,20 @@ WEIR_API struct weir_pool *weir_ring_pool(const struct weir_ring *ring);
 /** What is on: a set of WEIR_RING_... bits. */
 WEIR_API uint32_t weir_ring_features(const struct weir_ring *ring);
 
+/**
+ * Why a feature is on or off.
+ *
+ * @feature  one of the WEIR_RING_... bits
+ * Returns   a constant string, never NULL: "on", or what is missing.
+ */
+WEIR_API const char *weir_ring_feature_text(const struct weir_ring *ring, uint32_t feature);
+
+/** What brings this ring's requests to the kernel; never WEIR_BACKEND_AUTO. */
+WEIR_API enum weir_backend weir_ring_backend(const struct weir_ring *ring);
+
+/** Why it is that one: a constant string, never NULL. */
+WEIR_API const char *weir_ring_backend_text(const struct weir_ring *ring);
+
 /** Requests that are started and not completed. */
 WEIR_API size_t weir_ring_active(const struct weir_ring *ring);
 
@@ -198,9 +239,10 @@ WEIR_API struct weir_ring_stats weir_ring_stats(const struct weir_ring *ring);
  * @timeout_ns  longest wait; 0 does not wait, -1 waits without bound
  * Returns      the number of completions handled, those of cancels that came too late included;
  *              0 when the time is over, when there is nothing to wait for, or early: with a task
- *              left to run, a receive that waits for blocks, or a signal that came after requests
- *              had been handed over; -EINTR a signal came (nothing is lost); another error of
- *              io_uring_enter(2), after which requests keep their state.
+ *              left to run, a receive that waits for blocks, a request that went on and is not over
+ *              (epoll), or a signal that came after requests had been handed over; -EINTR a signal
+ *              came, or something in the kernel that is handled like one (nothing is lost); another
+ *              error of io_uring_enter(2) or epoll_wait(2), after which requests keep their state.
  */
 WEIR_API int weir_ring_run(struct weir_ring *ring, int64_t timeout_ns);
 
