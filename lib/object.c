@@ -372,7 +372,7 @@ static __attribute__((noinline)) int read_slow(struct weir_unpacker *cursor, str
                                                struct refusal *ret_refusal)
 {
     struct weir_unpacker before = *cursor;
-    struct weir_value value;
+    struct weir_value value = {WEIR_TYPE_NIL, 0, 0, {0}}; /* gcc -O3 would warn */
 
     int rc = read_head_slow(cursor, b->depth == b->depth_max, &value, ret_refusal);
     if (rc < 0)
