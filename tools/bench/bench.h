@@ -123,6 +123,7 @@ extern const struct bench_group bench_group_bytes;
 extern const struct bench_group bench_group_arrays;
 extern const struct bench_group bench_group_codec;
 extern const struct bench_group bench_group_mem;
+extern const struct bench_group bench_group_record;
 
 /**
  * Run one case.
