@@ -25,6 +25,7 @@
 #include <weir/pool_pack.h>
 #include <weir/msgpack.h>
 #include <weir/canonical.h>
+#include <weir/record.h>
 #include <weir/object.h>
 #include <weir/edit.h>
 #include <weir/bulk.h>

@@ -124,6 +124,7 @@ extern const struct bench_group bench_group_arrays;
 extern const struct bench_group bench_group_codec;
 extern const struct bench_group bench_group_mem;
 extern const struct bench_group bench_group_values;
+extern const struct bench_group bench_group_record;
 
 /**
  * Run one case.

@@ -1,0 +1,544 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * record: what the functions of a description leave to others, and all that is known at run time
+ * only. Here a record is walked over by its schema. Nested records are recursion, as deep as the
+ * program's own descriptions are, whatever comes in.
+ */
+#include <assert.h>
+
+#include "weir/record.h"
+#include "unpack_private.h"
+
+#define FNV_BASIS UINT64_C(0xcbf29ce484222325)
+#define FNV_PRIME UINT64_C(0x100000001b3)
+
+/* --- values that the expected order meets ---------------------------------------------------- */
+
+static struct weir_unpacker cursor_at(const uint8_t *at, const uint8_t *end)
+{
+    struct weir_unpacker u;
+
+    weir_unpack_init(&u, weir_view_of(at, (size_t)(end - at)), NULL);
+    return u;
+}
+
+const uint8_t *weir_record_bytes_slow(const uint8_t *at, const uint8_t *end, enum weir_type type,
+                                      struct weir_view *ret)
+{
+    struct weir_unpacker u = cursor_at(at, end);
+    int rc = type == WEIR_TYPE_STR ? weir_unpack_str(&u, ret) : weir_unpack_bin(&u, ret);
+
+    return rc == 0 ? u.pos : NULL;
+}
+
+const uint8_t *weir_record_ext_slow(const uint8_t *at, const uint8_t *end, int8_t type,
+                                    struct weir_view *ret)
+{
+    struct weir_unpacker u = cursor_at(at, end);
+    int8_t got;
+
+    return weir_unpack_ext(&u, &got, ret) == 0 && got == type ? u.pos : NULL;
+}
+
+const uint8_t *weir_record_timestamp_slow(const uint8_t *at, const uint8_t *end,
+                                          struct weir_timestamp *ret)
+{
+    struct weir_unpacker u = cursor_at(at, end);
+
+    return weir_unpack_timestamp(&u, ret) == 0 ? u.pos : NULL;
+}
+
+const uint8_t *weir_record_raw_slow(const uint8_t *at, const uint8_t *end, struct weir_view *ret,
+                                    uint64_t *elements)
+{
+    struct weir_unpacker u = cursor_at(at, end);
+
+    if (weir_unpack_raw(&u, ret) != 0)
+        return NULL;
+    *elements = UINT64_MAX - u.elements_left - 1;
+    return u.pos;
+}
+
+/* --- packing --------------------------------------------------------------------------------- */
+
+static bool is_optional(const struct weir_record_field *field)
+{
+    return field->presence == WEIR_RECORD_OPTIONAL;
+}
+
+static uint64_t present_of(const void *record)
+{
+    uint64_t present;
+
+    memcpy(&present, record, sizeof present);
+    return present;
+}
+
+/* The member's unsigned integer, or the bits of its signed one with the sign extended. */
+static uint64_t load_integer(const struct weir_record_field *field, const uint8_t *member)
+{
+    bool is_signed = field->type >= WEIR_RECORD_I8;
+    unsigned unused = 64 - 8 * (unsigned)field->size;
+    uint64_t value = 0;
+    uint8_t *to = (uint8_t *)&value;
+
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+    to += sizeof value - field->size;
+#endif
+    memcpy(to, member, field->size);
+    return is_signed ? (uint64_t)((int64_t)(value << unused) >> unused) : value;
+}
+
+static void pack_view(struct weir_packer *packer, const struct weir_record_field *field,
+                      struct weir_view view)
+{
+    switch (field->type) {
+    case WEIR_RECORD_STR:
+        weir_pack_str(packer, view);
+        break;
+    case WEIR_RECORD_BIN:
+        weir_pack_bin(packer, view);
+        break;
+    case WEIR_RECORD_EXT:
+        weir_pack_ext(packer, field->ext_type, view);
+        break;
+    default:
+        assert(field->type == WEIR_RECORD_RAW);
+        if (view.size == 0)
+            weir_pack_fail(packer, -EINVAL);
+        else
+            weir_pack_raw(packer, view);
+    }
+}
+
+static void pack_field(struct weir_packer *packer, const struct weir_record_field *field,
+                       const uint8_t *member)
+{
+    struct weir_timestamp timestamp;
+    struct weir_view view;
+    double f64;
+    float f32;
+
+    switch (field->type) {
+    case WEIR_RECORD_BOOL:
+        weir_pack_bool(packer, *member != 0);
+        break;
+    case WEIR_RECORD_U8:
+    case WEIR_RECORD_U16:
+    case WEIR_RECORD_U32:
+    case WEIR_RECORD_U64:
+        weir_pack_uint(packer, load_integer(field, member));
+        break;
+    case WEIR_RECORD_I8:
+    case WEIR_RECORD_I16:
+    case WEIR_RECORD_I32:
+    case WEIR_RECORD_I64:
+        weir_pack_int(packer, (int64_t)load_integer(field, member));
+        break;
+    case WEIR_RECORD_F32:
+        memcpy(&f32, member, sizeof f32);
+        weir_pack_f32(packer, f32);
+        break;
+    case WEIR_RECORD_F64:
+        memcpy(&f64, member, sizeof f64);
+        weir_pack_f64(packer, f64);
+        break;
+    case WEIR_RECORD_TIMESTAMP:
+        memcpy(&timestamp, member, sizeof timestamp);
+        weir_pack_timestamp(packer, timestamp.seconds, timestamp.nanoseconds);
+        break;
+    case WEIR_RECORD_CHARS:
+        weir_pack_str(packer, weir_record_chars((const char *)member, field->size));
+        break;
+    case WEIR_RECORD_BYTES:
+        weir_pack_bin(packer, weir_view_of(member, field->size));
+        break;
+    case WEIR_RECORD_NESTED:
+        weir_record_pack(packer, field->nested, member);
+        break;
+    default:
+        memcpy(&view, member, sizeof view);
+        pack_view(packer, field, view);
+    }
+}
+
+static unsigned count_written(const struct weir_record *schema, uint64_t present)
+{
+    unsigned count = schema->count;
+
+    for (unsigned i = 0; i < schema->count && schema->is_map; i++)
+        count -= is_optional(&schema->fields[i]) && (present & WEIR_RECORD_BIT(i)) == 0;
+    return count;
+}
+
+void weir_record_pack(struct weir_packer *packer, const struct weir_record *schema,
+                      const void *record)
+{
+    struct weir_packer local = *packer;
+    uint64_t present = present_of(record);
+
+    if (schema->is_map)
+        weir_pack_map(&local, count_written(schema, present));
+    else
+        weir_pack_array(&local, schema->count);
+    for (unsigned i = 0; i < schema->count; i++) {
+        const struct weir_record_field *field = &schema->fields[i];
+        bool absent = is_optional(field) && (present & WEIR_RECORD_BIT(i)) == 0;
+        if (absent && schema->is_map)
+            continue;
+        if (schema->is_map)
+            weir_pack_str(&local, weir_view_of(field->key, field->key_bytes));
+        if (absent)
+            weir_pack_nil(&local);
+        else
+            pack_field(&local, field, (const uint8_t *)record + field->offset);
+    }
+    /* One value, whole, whatever a raw may have left uncounted. */
+    local.values = packer->values + 1;
+    local.uncounted = packer->uncounted;
+    *packer = local;
+}
+
+/* --- unpacking ------------------------------------------------------------------------------- */
+
+/* Undo the reading of the value at @start, and fail there. */
+static int fail_at(struct weir_unpacker *u, const struct weir_unpacker *start, int error)
+{
+    *u = *start;
+    return weir__unpack_fail(u, error);
+}
+
+static int tell(const struct weir_unpacker *u, const struct weir_record *schema,
+                const struct weir_record_field *field, struct weir_record_fault *ret)
+{
+    if (ret != NULL) {
+        ret->error = u->error;
+        ret->offset = weir_unpack_offset(u);
+        ret->record = schema;
+        ret->field = field;
+    }
+    return u->error;
+}
+
+static int unpack_integer(struct weir_unpacker *u, const struct weir_record_field *field,
+                          uint8_t *member)
+{
+    uint64_t u64;
+    int64_t i64;
+
+    switch (field->type) {
+    case WEIR_RECORD_U8:
+        return weir_unpack_u8(u, member);
+    case WEIR_RECORD_U16:
+        return weir_unpack_uint_slow(u, UINT16_MAX, sizeof(uint16_t), member);
+    case WEIR_RECORD_U32:
+        return weir_unpack_uint_slow(u, UINT32_MAX, sizeof(uint32_t), member);
+    case WEIR_RECORD_I8:
+        return weir_unpack_int_slow(u, INT8_MIN, INT8_MAX, sizeof(int8_t), member);
+    case WEIR_RECORD_I16:
+        return weir_unpack_int_slow(u, INT16_MIN, INT16_MAX, sizeof(int16_t), member);
+    case WEIR_RECORD_I32:
+        return weir_unpack_int_slow(u, INT32_MIN, INT32_MAX, sizeof(int32_t), member);
+    case WEIR_RECORD_U64:
+        if (weir_unpack_uint(u, &u64) == 0)
+            memcpy(member, &u64, sizeof u64);
+        return u->error;
+    default:
+        assert(field->type == WEIR_RECORD_I64);
+        if (weir_unpack_int(u, &i64) == 0)
+            memcpy(member, &i64, sizeof i64);
+        return u->error;
+    }
+}
+
+static int unpack_float(struct weir_unpacker *u, const struct weir_record_field *field,
+                        uint8_t *member)
+{
+    double f64;
+    float f32;
+
+    if (field->type == WEIR_RECORD_F32) {
+        if (weir_unpack_f32(u, &f32) == 0)
+            memcpy(member, &f32, sizeof f32);
+    } else if (weir_unpack_f64(u, &f64) == 0) {
+        memcpy(member, &f64, sizeof f64);
+    }
+    return u->error;
+}
+
+/* A str or bin into an array of the struct. */
+static int unpack_copied(struct weir_unpacker *u, const struct weir_record_field *field,
+                         uint8_t *member)
+{
+    struct weir_unpacker start = *u;
+    bool is_chars = field->type == WEIR_RECORD_CHARS;
+    struct weir_view view;
+
+    if ((is_chars ? weir_unpack_str(u, &view) : weir_unpack_bin(u, &view)) != 0)
+        return u->error;
+    if (is_chars && view.size > field->size)
+        return fail_at(u, &start, -EOVERFLOW);
+    if (!is_chars && view.size != field->size)
+        return fail_at(u, &start, -EPROTO);
+    memset(member, 0, field->size);
+    if (view.size != 0)
+        memcpy(member, view.data, view.size);
+    return 0;
+}
+
+static int unpack_view(struct weir_unpacker *u, const struct weir_record_field *field,
+                       uint8_t *member)
+{
+    struct weir_unpacker start = *u;
+    struct weir_view view = {NULL, 0};
+    int8_t ext_type = field->ext_type;
+
+    switch (field->type) {
+    case WEIR_RECORD_STR:
+        weir_unpack_str(u, &view);
+        break;
+    case WEIR_RECORD_BIN:
+        weir_unpack_bin(u, &view);
+        break;
+    case WEIR_RECORD_EXT:
+        weir_unpack_ext(u, &ext_type, &view);
+        break;
+    default:
+        assert(field->type == WEIR_RECORD_RAW);
+        weir_unpack_raw(u, &view);
+    }
+    if (u->error != 0)
+        return u->error;
+    if (ext_type != field->ext_type)
+        return fail_at(u, &start, -EPROTO);
+    memcpy(member, &view, sizeof view);
+    return 0;
+}
+
+/* All types but nested records. */
+static int unpack_field(struct weir_unpacker *u, const struct weir_record_field *field,
+                        uint8_t *member)
+{
+    struct weir_timestamp timestamp;
+    bool boolean;
+
+    switch (field->type) {
+    case WEIR_RECORD_BOOL:
+        if (weir_unpack_bool(u, &boolean) == 0)
+            memcpy(member, &boolean, sizeof boolean);
+        return u->error;
+    case WEIR_RECORD_F32:
+    case WEIR_RECORD_F64:
+        return unpack_float(u, field, member);
+    case WEIR_RECORD_TIMESTAMP:
+        if (weir_unpack_timestamp(u, &timestamp) == 0)
+            memcpy(member, &timestamp, sizeof timestamp);
+        return u->error;
+    case WEIR_RECORD_STR:
+    case WEIR_RECORD_BIN:
+    case WEIR_RECORD_EXT:
+    case WEIR_RECORD_RAW:
+        return unpack_view(u, field, member);
+    case WEIR_RECORD_CHARS:
+    case WEIR_RECORD_BYTES:
+        return unpack_copied(u, field, member);
+    default:
+        return unpack_integer(u, field, member);
+    }
+}
+
+/* Read the value of field @index, if it is not nil for missing, and set its bit in @present. */
+static int unpack_value(struct weir_unpacker *u, const struct weir_record *schema, unsigned index,
+                        uint8_t *record, uint64_t *present, struct weir_record_fault *ret_fault)
+{
+    const struct weir_record_field *field = &schema->fields[index];
+    uint8_t *member = record + field->offset;
+    enum weir_type type;
+
+    if (field->presence != WEIR_RECORD_REQUIRED && weir_unpack_peek(u, &type) == 0 &&
+        type == WEIR_TYPE_NIL)
+        return weir_unpack_nil(u) == 0 ? 0 : tell(u, schema, field, ret_fault);
+    *present |= WEIR_RECORD_BIT(index);
+    if (field->type == WEIR_RECORD_NESTED)
+        return weir_record_unpack(u, field->nested, member, ret_fault);
+    return unpack_field(u, field, member) == 0 ? 0 : tell(u, schema, field, ret_fault);
+}
+
+/*
+ * Pass over the key that comes next, for the index of the field that has it, schema->count if none
+ * has. @expected is the field that would be next in order, a guess that is mostly right.
+ */
+static int unpack_key(struct weir_unpacker *u, const struct weir_record *schema, unsigned expected,
+                      unsigned *ret)
+{
+    enum weir_type type;
+    struct weir_view key;
+
+    *ret = schema->count;
+    int rc = weir_unpack_peek(u, &type);
+    if (rc != 0 || type != WEIR_TYPE_STR)
+        return weir_unpack_skip(u);
+    rc = weir_unpack_str(u, &key);
+    for (unsigned i = 0; rc == 0 && i < schema->count; i++) {
+        unsigned index = expected + i < schema->count ? expected + i : expected + i - schema->count;
+        const struct weir_record_field *field = &schema->fields[index];
+        if (field->key_bytes == key.size && memcmp(field->key, key.data, key.size) == 0) {
+            *ret = index;
+            break;
+        }
+    }
+    return rc;
+}
+
+static int unpack_map(struct weir_unpacker *u, const struct weir_record *schema, uint8_t *record,
+                      uint64_t *present, struct weir_record_fault *ret_fault)
+{
+    uint64_t seen = 0;
+    unsigned next = 0;
+    uint32_t pairs;
+
+    if (weir_unpack_map(u, &pairs) != 0)
+        return tell(u, schema, NULL, ret_fault);
+    for (; pairs != 0; pairs--) {
+        unsigned index;
+        int rc = unpack_key(u, schema, next, &index);
+        if (rc != 0)
+            return tell(u, schema, NULL, ret_fault);
+        if (index == schema->count || (seen & WEIR_RECORD_BIT(index)) != 0) {
+            if (weir_unpack_skip(u) != 0)
+                return tell(u, schema, NULL, ret_fault);
+            continue;
+        }
+        seen |= WEIR_RECORD_BIT(index);
+        rc = unpack_value(u, schema, index, record, present, ret_fault);
+        if (rc != 0)
+            return rc;
+        next = index + 1 < schema->count ? index + 1 : 0;
+    }
+    return 0;
+}
+
+static int unpack_array(struct weir_unpacker *u, const struct weir_record *schema, uint8_t *record,
+                        uint64_t *present, struct weir_record_fault *ret_fault)
+{
+    uint32_t count;
+
+    if (weir_unpack_array(u, &count) != 0)
+        return tell(u, schema, NULL, ret_fault);
+    for (uint32_t i = 0; i < count; i++) {
+        if (i >= schema->count) {
+            if (weir_unpack_skip(u) != 0)
+                return tell(u, schema, NULL, ret_fault);
+            continue;
+        }
+        int rc = unpack_value(u, schema, i, record, present, ret_fault);
+        if (rc != 0)
+            return rc;
+    }
+    return 0;
+}
+
+int weir_record_unpack(struct weir_unpacker *unpacker, const struct weir_record *schema, void *ret,
+                       struct weir_record_fault *ret_fault)
+{
+    struct weir_unpacker start = *unpacker;
+    struct weir_unpacker u = start;
+    uint64_t present = 0;
+    int rc = schema->is_map ? unpack_map(&u, schema, (uint8_t *)ret, &present, ret_fault)
+                            : unpack_array(&u, schema, (uint8_t *)ret, &present, ret_fault);
+
+    uint64_t missing = schema->required & ~present;
+    if (rc == 0 && missing != 0) {
+        rc = fail_at(&u, &start, -ENOENT);
+        tell(&u, schema, &schema->fields[__builtin_ctzll(missing)], ret_fault);
+    }
+    if (rc == 0)
+        memcpy(ret, &present, sizeof present);
+    *unpacker = u;
+    return rc;
+}
+
+int weir_record_end_slow(struct weir_unpacker *unpacker, const struct weir_record *schema,
+                         struct weir_record_fault *ret_fault)
+{
+    int rc = weir_unpack_end(unpacker);
+
+    return rc == 0 ? 0 : tell(unpacker, schema, NULL, ret_fault);
+}
+
+/* --- the description itself ------------------------------------------------------------------ */
+
+const struct weir_record_field *weir_record_find(const struct weir_record *schema,
+                                                 struct weir_view key)
+{
+    for (unsigned i = 0; i < schema->count; i++) {
+        const struct weir_record_field *field = &schema->fields[i];
+        if (weir_view_equal(weir_view_of(field->key, field->key_bytes), key))
+            return field;
+    }
+    return NULL;
+}
+
+int weir_record_check(const struct weir_record *schema, const struct weir_record_field **ret)
+{
+    for (unsigned i = 0; i < schema->count; i++) {
+        const struct weir_record_field *field = &schema->fields[i];
+        struct weir_view key = weir_view_of(field->key, field->key_bytes);
+        if (schema->is_map && weir_record_find(schema, key) != field) {
+            if (ret != NULL)
+                *ret = field;
+            return -EINVAL;
+        }
+        int rc = field->nested != NULL ? weir_record_check(field->nested, ret) : 0;
+        if (rc != 0)
+            return rc;
+    }
+    return 0;
+}
+
+static uint64_t hash_byte(uint64_t hash, unsigned byte)
+{
+    return (hash ^ byte) * FNV_PRIME;
+}
+
+/* A size in 4 bytes. */
+static uint64_t hash_size(uint64_t hash, size_t size)
+{
+    for (unsigned i = 0; i < 4; i++)
+        hash = hash_byte(hash, (uint8_t)(size >> (8 * i)));
+    return hash;
+}
+
+static uint64_t hash_record(uint64_t hash, const struct weir_record *schema)
+{
+    hash = hash_byte(hash_byte(hash, schema->is_map), schema->count);
+    for (unsigned i = 0; i < schema->count; i++) {
+        const struct weir_record_field *field = &schema->fields[i];
+        bool is_sized = field->type == WEIR_RECORD_CHARS || field->type == WEIR_RECORD_BYTES;
+        hash = hash_byte(hash_byte(hash, field->type), field->presence);
+        hash = hash_byte(hash, (uint8_t)field->ext_type);
+        hash = hash_size(hash, is_sized ? field->size : 0);
+        if (schema->is_map) {
+            hash = hash_byte(hash, (unsigned)field->key_bytes);
+            for (size_t k = 0; k < field->key_bytes; k++)
+                hash = hash_byte(hash, (uint8_t)field->key[k]);
+        }
+        if (field->nested != NULL)
+            hash = hash_record(hash, field->nested);
+    }
+    return hash;
+}
+
+uint64_t weir_record_fingerprint(const struct weir_record *schema)
+{
+    return hash_record(FNV_BASIS, schema);
+}
+
+const char *weir_record_type_name(enum weir_record_type type)
+{
+    static const char *const names[] = {
+        "?",   "bool", "u8",        "u16", "u32", "u64",   "i8",    "i16", "i32",    "i64",
+        "f32", "f64",  "timestamp", "str", "bin", "chars", "bytes", "ext", "record", "raw"};
+
+    return (unsigned)type < sizeof names / sizeof names[0] ? names[type] : names[0];
+}
