@@ -525,52 +525,98 @@ int weir_unpack_next_slow(struct weir_unpacker *unpacker, struct weir_value *ret
     return 0;
 }
 
-/*
- * Pass over what can be passed over without looking at the end of the piece for each value: this
- * is where the time of a skip goes. Stops at @ret_to_come, near the end of the piece, and at what
- * is wrong or rare. The budget must have an element for each byte that is left.
- */
-static void skip_run(struct weir_unpacker *unpacker, uint64_t *ret_to_come)
+/* A value was the last one of an array or map. Returns whether something is to come around it. */
+static inline __attribute__((always_inline)) bool close_levels(struct weir__levels *levels)
 {
+    while (levels->to_come == 0) {
+        if (levels->depth == 0)
+            return false;
+        levels->to_come = levels->outer[--levels->depth];
+    }
+    return true;
+}
+
+/*
+ * Pass over a value whose tag does not decide its size, or open it. Returns whether that is done
+ * here, and something is to come.
+ */
+static inline __attribute__((always_inline)) bool run_counted(const uint8_t **at,
+                                                              const uint8_t *end, size_t beyond,
+                                                              struct weir__levels *levels)
+{
+    const uint8_t *after = *at;
+    uint64_t values;
+    if (WEIR_UNLIKELY(!weir__step_counted(&after, end, beyond, &values)))
+        return false;
+    if (levels->depth == levels->depth_max && /* an empty one is one deep, too */
+        weir_wire_tags[(*at)[0]].kind != WEIR_WIRE_BYTES)
+        return false;
+    *at = after;
+    levels->to_come--;
+    if (values == 0)
+        return close_levels(levels);
+    levels->announced += values;
+    levels->outer[levels->depth++] = levels->to_come;
+    levels->to_come = values;
+    return true;
+}
+
+void weir__unpack_run(struct weir_unpacker *unpacker, struct weir__levels *ret_levels)
+{
+    struct weir__levels levels = *ret_levels; /* in registers */
     const uint8_t *at = unpacker->pos;
     const uint8_t *end = unpacker->end;
     size_t beyond = beyond_bytes(unpacker);
-    uint64_t to_come = *ret_to_come;
-    uint64_t announced = to_come; /* all that to_come ever was: what it has become less was taken */
 
-    while (to_come != 0 && (size_t)(end - at) >= WEIR__ROOM) {
+    if (levels.to_come == 0)
+        return;
+    while ((size_t)(end - at) >= 2 * WEIR__ROOM) {
         unsigned tag = at[0];
-        to_come--;
-        if (WEIR_LIKELY(weir__step_frequent(&at, tag)))
-            continue;
-        size_t step = weir__wire_steps[tag];
-        if (WEIR_UNLIKELY(step == 0)) {
-            uint64_t values = 0;
-            step = weir__step_counted(at, end, beyond, &values);
-            if (step == 0) {
-                to_come++;
+        /* A short str before an even number of values is most often a key: its value is passed over
+         * here too, where the processor learns on its own what values are like. */
+        if ((tag & 0xe0u) == WEIR_TAG_FIXSTR && levels.to_come % 2 == 0) {
+            at += 1 + (tag & 0x1fu);
+            levels.to_come--;
+            if (WEIR_LIKELY(weir__step_over(&at, at[0]))) {
+                if (WEIR_UNLIKELY(--levels.to_come == 0) && !close_levels(&levels))
+                    break;
+            } else if (!run_counted(&at, end, beyond, &levels)) {
                 break;
             }
-            /* More than there are bytes are as wrong as twice as many: see weir__unpack_skip(). */
-            uint64_t left = (uint64_t)(end - at) + beyond;
-            uint64_t most = to_come < left ? left - to_come : 0;
-            values = values < most ? values : most;
-            to_come += values;
-            announced += values;
+        } else if (WEIR_LIKELY(weir__step_over(&at, tag))) {
+            if (WEIR_UNLIKELY(--levels.to_come == 0) && !close_levels(&levels))
+                break;
+        } else if (!run_counted(&at, end, beyond, &levels)) {
+            break;
         }
-        at += step;
     }
     /* The rest of the piece, but for what is rare. */
-    while (to_come != 0 && at != end) {
-        size_t step = weir__wire_steps[at[0]];
+    while (levels.to_come != 0 && at != end) {
+        size_t step = weir__step(at);
         if (step == 0 || step > (size_t)(end - at))
             break;
         at += step;
-        to_come--;
+        if (--levels.to_come == 0 && !close_levels(&levels))
+            break;
     }
     unpacker->pos = at;
-    unpacker->elements_left -= announced - to_come;
-    *ret_to_come = to_come;
+    *ret_levels = levels;
+}
+
+/* The most levels that a skip tells apart. One that is deeper is slower, no more. */
+#define SKIP_LEVELS 24u
+
+/* The same for values that are to come all at one level: what they contain is added to them. */
+static void skip_run(struct weir_unpacker *unpacker, uint64_t *to_come)
+{
+    uint64_t outer[SKIP_LEVELS];
+    struct weir__levels levels = {*to_come, *to_come, outer, 0, SKIP_LEVELS};
+
+    weir__unpack_run(unpacker, &levels);
+    /* No sum of so few counts of 33 bits wraps, and of what was there before them. */
+    for (*to_come = levels.to_come; levels.depth != 0; levels.depth--)
+        *to_come += outer[levels.depth - 1];
+    unpacker->elements_left -= levels.announced - *to_come;
 }
 
 int weir_unpack_skip_slow(struct weir_unpacker *unpacker)

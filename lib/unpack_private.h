@@ -48,6 +48,25 @@ void weir__unpack_advance(struct weir_unpacker *unpacker, size_t size);
 /** Pass over up to @size bytes, which are there and at least one, as many as lie in one piece. */
 struct weir_view weir__unpack_part(struct weir_unpacker *unpacker, size_t size);
 
+/** Arrays and maps that are open, and what is to come of them. */
+struct weir__levels {
+    uint64_t to_come; /* values, in the innermost one */
+    uint64_t
+        announced;   /* all that were ever to come, modulo 2^64; less those to come: are passed */
+    uint64_t *outer; /* values to come around each of them */
+    uint32_t depth;  /* entries of it */
+    uint32_t depth_max;
+};
+
+/**
+ * Pass over what can be passed over without looking at the end of the piece for each value: this is
+ * where the time of a skip and of a check goes. Stops where nothing is to come; near the end of the
+ * piece; and at what is wrong, rare, or too deep for @levels.
+ *
+ * @unpacker  only pos moves; the budget must have an element for each byte that is left
+ */
+void weir__unpack_run(struct weir_unpacker *unpacker, struct weir__levels *levels);
+
 /** Pass over @count values with all they contain. */
 int weir__unpack_skip(struct weir_unpacker *unpacker, uint64_t count);
 
@@ -80,22 +99,16 @@ static inline uint64_t weir__head_values(const struct weir__head *head)
 }
 
 /**
- * Pass over the value at @*at, whose tag is @tag, if that is frequent and decides the size. Returns
- * whether it was.
+ * Pass over the value at @*at, whose tag is @tag, if that decides the size. Returns whether it does.
  *
  * What is frequent and predictable is found by branches, which let the processor go on before it
  * knows the tag; weir__wire_steps is for the rest. Measured against both alone. Each branch ends on
  * its own: a loop goes on from there.
  */
-static inline __attribute__((always_inline)) bool weir__step_frequent(const uint8_t **at,
-                                                                      unsigned tag)
+static inline __attribute__((always_inline)) bool weir__step_over(const uint8_t **at, unsigned tag)
 {
     if ((tag & 0xe0u) == WEIR_TAG_FIXSTR) {
         *at += 1 + (tag & 0x1fu);
-        return true;
-    }
-    if (tag < 0x80) {
-        *at += 1;
         return true;
     }
     if (tag == WEIR_TAG_FLOAT64) {
@@ -106,7 +119,9 @@ static inline __attribute__((always_inline)) bool weir__step_frequent(const uint
         *at += 1;
         return true;
     }
-    return false;
+    size_t step = weir__wire_steps[tag];
+    *at += step;
+    return step != 0;
 }
 
 /** The size of a value whose tag decides it; 0 if the tag does not. */
@@ -114,34 +129,50 @@ static inline size_t weir__step(const uint8_t *at)
 {
     const uint8_t *after = at;
 
-    return weir__step_frequent(&after, at[0]) ? (size_t)(after - at) : weir__wire_steps[at[0]];
+    weir__step_over(&after, at[0]);
+    return (size_t)(after - at);
 }
 
 /**
- * The size of the next step where the tag does not decide it, and the values that follow: of a
- * head, or of a str, bin or ext with its payload. WEIR__ROOM bytes are readable at @at. 0: it is
- * not all there, or the reserved byte.
+ * Take a step where the tag does not decide its size: over the head of an array or map, or over a
+ * str, bin or ext with its payload. WEIR__ROOM bytes are readable at @*at. Returns whether that,
+ * and a byte for each value that follows, is there; false for the reserved byte, too.
  *
- * @beyond   bytes there are besides those up to @end
+ * @beyond      bytes there are besides those up to @end
+ * @ret_values  how many values follow the head
  */
-static inline size_t weir__step_counted(const uint8_t *at, const uint8_t *end, size_t beyond,
-                                        uint64_t *ret_values)
+static inline __attribute__((always_inline)) bool weir__step_counted(const uint8_t **at,
+                                                                     const uint8_t *end,
+                                                                     size_t beyond,
+                                                                     uint64_t *ret_values)
 {
-    if ((at[0] & 0xe0u) == WEIR_TAG_FIXMAP) { /* or a fixarray */
-        uint64_t count = at[0] & 0x0fu;
-        *ret_values = at[0] < WEIR_TAG_FIXARRAY ? 2 * count : count;
-        return *ret_values < (size_t)(end - at) ? 1 : 0;
+    unsigned first = (*at)[0];
+
+    if ((first & 0xe0u) == WEIR_TAG_FIXMAP) { /* or a fixarray */
+        uint64_t count = first & 0x0fu;
+        uint64_t values = first < WEIR_TAG_FIXARRAY ? 2 * count : count;
+        if (WEIR_UNLIKELY(values >= (size_t)(end - *at)))
+            return false;
+        *ret_values = values;
+        *at += 1;
+        return true;
     }
-    struct weir_wire_tag tag = weir_wire_tags[at[0]];
-    uint64_t length = weir_wire_length(at, tag);
-    size_t left = (size_t)(end - at) - tag.head_bytes;
-    if (tag.kind == WEIR_WIRE_BYTES)
-        return length <= left ? tag.head_bytes + (size_t)length : 0;
+    struct weir_wire_tag tag = weir_wire_tags[first];
+    uint64_t length = weir_wire_length(*at, tag);
+    size_t left = (size_t)(end - *at) - tag.head_bytes;
+    if (tag.kind == WEIR_WIRE_BYTES) {
+        *ret_values = 0;
+        if (length > left)
+            return false;
+        *at += tag.head_bytes + (size_t)length;
+        return true;
+    }
     uint64_t values = tag.kind == WEIR_WIRE_MAP ? 2 * length : length;
     if (tag.kind == WEIR_WIRE_BAD || values > left + beyond)
-        return 0;
+        return false;
     *ret_values = values;
-    return tag.head_bytes;
+    *at += tag.head_bytes;
+    return true;
 }
 
 /** Pass over a value, by its tag alone where that does. */
