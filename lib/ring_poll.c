@@ -337,11 +337,10 @@ static void try_ready(struct weir_ring *ring, struct weir_op *op)
 static void try_all_ready(struct weir_ring *ring)
 {
     struct weir__poll *p = weir__poll_of(ring);
-    if (p->retry.first != NULL && (p->retry_early || now_ns() >= p->retry_ns)) {
+    if (p->retry.first != NULL && now_ns() >= p->retry_ns) {
         while (p->retry.first != NULL)
             list_append(&p->ready, list_take(&p->retry), WEIR__PLACE_READY);
     }
-    p->retry_early = false;
     for (size_t left = p->ready.count; left != 0; left--)
         try_ready(ring, list_take(&p->ready));
 }
@@ -378,13 +377,11 @@ static bool poll_cancel(struct weir_ring *ring, struct weir_op *op)
         weir__timers_remove(&p->timers, op);
         finish_early(p, op, -ECANCELED);
         break;
-    case WEIR__PLACE_RETRY:
-        p->retry_early = true;
-        break;
     case WEIR__PLACE_NONE:
     case WEIR__PLACE_READY:
+    case WEIR__PLACE_RETRY:
     case WEIR__PLACE_FINISHED:
-        break; /* it comes by, and op->cancel is seen then */
+        break; /* it comes by soon, and op->cancel is seen then */
     }
     return true;
 }

@@ -35,7 +35,6 @@ struct weir__poll {
     int epoll_fd;
     bool no_pwait2;      /* the kernel has no epoll_pwait2(2), or it is not allowed */
     bool passed_over;    /* the last turn did not ask epoll, since there was enough to do */
-    bool retry_early;    /* a request to be tried later was cancelled */
     uint32_t event_pass; /* counts events; marks the requests that were tried for the present one */
     uint32_t watched_fds;
     unsigned event_count;

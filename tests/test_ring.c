@@ -683,6 +683,13 @@ static void count_signal(int number)
     signals++;
 }
 
+/* ThreadSanitizer runs handlers late, at the next call that it knows to wait. */
+static int signals_handled(void)
+{
+    usleep(1);
+    return signals;
+}
+
 static void a_signal_ends_the_wait_and_loses_nothing(void **state)
 {
     static const struct itimerval soon = {.it_value = {.tv_usec = 30000}};
@@ -703,10 +710,10 @@ static void a_signal_ends_the_wait_and_loses_nothing(void **state)
     signals = 0;
     assert_int_equal(setitimer(ITIMER_REAL, &soon, NULL), 0);
     assert_int_equal(weir_ring_run(io.ring, -1), -EINTR);
-    assert_int_equal(signals, 1);
+    assert_int_equal(signals_handled(), 1);
     assert_int_equal(setitimer(ITIMER_REAL, &soon, NULL), 0);
     assert_int_equal(weir_ring_run(io.ring, 5000 * (int64_t)MS), -EINTR);
-    assert_int_equal(signals, 2);
+    assert_int_equal(signals_handled(), 2);
     /* With requests to hand over in the same call, these count first; the turn still ends. */
     struct io_call timer;
     io_call_init(&timer);
@@ -714,7 +721,7 @@ static void a_signal_ends_the_wait_and_loses_nothing(void **state)
     assert_int_equal(setitimer(ITIMER_REAL, &soon, NULL), 0);
     int rc = weir_ring_run(io.ring, -1);
     assert_true(rc == 0 || rc == -EINTR);
-    assert_int_equal(signals, 3);
+    assert_int_equal(signals_handled(), 3);
     assert_int_equal(sigaction(SIGALRM, &before, NULL), 0);
     alarm(60);
     io_write_all(fds[1], "still there", 11);
@@ -1120,6 +1127,14 @@ static int in_child(const struct refusal *refusal, enum weir_backend backend)
     return WEXITSTATUS(status);
 }
 
+/* Skips the test where the machine refuses it already. */
+static void need_io_uring(void)
+{
+    struct io io;
+    io_open(&io, NULL, NULL);
+    io_close(&io);
+}
+
 static void where_io_uring_is_not_allowed_a_ring_polls(void **state)
 {
     static const struct refusal refusals[] = {
@@ -1135,6 +1150,7 @@ static void where_io_uring_is_not_allowed_a_ring_polls(void **state)
     };
 
     (void)state;
+    need_io_uring();
     for (size_t i = 0; i < sizeof refusals / sizeof refusals[0]; i++) {
         assert_int_equal(in_child(&refusals[i], WEIR_BACKEND_AUTO), 0);
         assert_int_equal(in_child(&refusals[i], WEIR_BACKEND_POLL), 0);
@@ -1149,6 +1165,7 @@ static void other_errors_are_not_hidden_by_the_other_backend(void **state)
     static const struct refusal refusal = {SYS_io_uring_setup, EMFILE, NULL};
 
     (void)state;
+    need_io_uring();
     assert_int_equal(in_child(&refusal, WEIR_BACKEND_AUTO), EMFILE);
     assert_int_equal(in_child(&refusal, WEIR_BACKEND_URING), EMFILE);
 }
