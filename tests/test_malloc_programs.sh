@@ -60,16 +60,14 @@ result $? 'a program has it loaded'
 
 # --- weir --------------------------------------------------------------------
 
-[ -n "$WEIR_TEST_PROGRAMS" ]
-result $? 'it is known what tests weir has'
-for program in $WEIR_TEST_PROGRAMS; do
-    name="weir's own tests: ${program#tests/}"
-    if [ ! -x "$WEIR_BUILDDIR/$program" ]; then
+for program in pool slice arena batch text buf pack unpack stream ring file sock conn rpc; do
+    name="weir's own tests: test_$program"
+    if [ ! -x "$WEIR_BUILDDIR/tests/test_$program" ]; then
         number=$((number + 1))
         echo "ok $number # SKIP $name: not built"
         continue
     fi
-    preloaded 120 "$WEIR_BUILDDIR/$program" </dev/null >"$dir/log" 2>&1
+    preloaded 120 "$WEIR_BUILDDIR/tests/test_$program" </dev/null >"$dir/log" 2>&1
     status=$?
     grep -q '^ok 1 ' "$dir/log" && [ "$status" -eq 0 ]
     result $? "$name"
