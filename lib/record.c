@@ -89,6 +89,22 @@ static uint64_t load_integer(const struct weir_record_field *field, const uint8_
     return is_signed ? (uint64_t)((int64_t)(value << unused) >> unused) : value;
 }
 
+/* The low @size bytes of @value; a constant size in each branch is a store. */
+static void store_integer(uint8_t *member, uint64_t value, size_t size)
+{
+    const uint16_t u16 = (uint16_t)value;
+    const uint32_t u32 = (uint32_t)value;
+
+    if (size == sizeof value)
+        memcpy(member, &value, sizeof value);
+    else if (size == sizeof u32)
+        memcpy(member, &u32, sizeof u32);
+    else if (size == sizeof u16)
+        memcpy(member, &u16, sizeof u16);
+    else
+        *member = (uint8_t)value;
+}
+
 static void pack_view(struct weir_packer *packer, const struct weir_record_field *field,
                       struct weir_view view)
 {
@@ -220,35 +236,26 @@ static int tell(const struct weir_unpacker *u, const struct weir_record *schema,
     return u->error;
 }
 
+/* Any integer that fits the member. */
 static int unpack_integer(struct weir_unpacker *u, const struct weir_record_field *field,
                           uint8_t *member)
 {
+    unsigned bits = 8 * (unsigned)field->size;
     uint64_t u64;
     int64_t i64;
 
-    switch (field->type) {
-    case WEIR_RECORD_U8:
-        return weir_unpack_u8(u, member);
-    case WEIR_RECORD_U16:
-        return weir_unpack_uint_slow(u, UINT16_MAX, sizeof(uint16_t), member);
-    case WEIR_RECORD_U32:
-        return weir_unpack_uint_slow(u, UINT32_MAX, sizeof(uint32_t), member);
-    case WEIR_RECORD_I8:
-        return weir_unpack_int_slow(u, INT8_MIN, INT8_MAX, sizeof(int8_t), member);
-    case WEIR_RECORD_I16:
-        return weir_unpack_int_slow(u, INT16_MIN, INT16_MAX, sizeof(int16_t), member);
-    case WEIR_RECORD_I32:
-        return weir_unpack_int_slow(u, INT32_MIN, INT32_MAX, sizeof(int32_t), member);
-    case WEIR_RECORD_U64:
-        if (weir_unpack_uint(u, &u64) == 0)
-            memcpy(member, &u64, sizeof u64);
-        return u->error;
-    default:
-        assert(field->type == WEIR_RECORD_I64);
-        if (weir_unpack_int(u, &i64) == 0)
-            memcpy(member, &i64, sizeof i64);
-        return u->error;
+    if (field->type >= WEIR_RECORD_I8) {
+        int64_t max = (int64_t)(UINT64_MAX >> (65 - bits));
+        if (!weir_unpack_int_fast(u, -max - 1, max, &i64))
+            return weir_unpack_int_slow(u, -max - 1, max, field->size, member);
+        u64 = (uint64_t)i64;
+    } else {
+        uint64_t max = UINT64_MAX >> (64 - bits);
+        if (!weir_unpack_uint_fast(u, max, &u64))
+            return weir_unpack_uint_slow(u, max, field->size, member);
     }
+    store_integer(member, u64, field->size);
+    return 0;
 }
 
 static int unpack_float(struct weir_unpacker *u, const struct weir_record_field *field,
@@ -375,11 +382,14 @@ static int unpack_key(struct weir_unpacker *u, const struct weir_record *schema,
     struct weir_view key;
 
     *ret = schema->count;
-    int rc = weir_unpack_peek(u, &type);
-    if (rc != 0 || type != WEIR_TYPE_STR)
-        return weir_unpack_skip(u);
-    rc = weir_unpack_str(u, &key);
-    for (unsigned i = 0; rc == 0 && i < schema->count; i++) {
+    if (weir_unpack_left(u) == 0 || (u->pos[0] & 0xe0u) != WEIR_TAG_FIXSTR) {
+        int rc = weir_unpack_peek(u, &type);
+        if (rc != 0 || type != WEIR_TYPE_STR)
+            return weir_unpack_skip(u);
+    }
+    if (weir_unpack_str(u, &key) != 0)
+        return u->error;
+    for (unsigned i = 0; i < schema->count; i++) {
         unsigned index = expected + i < schema->count ? expected + i : expected + i - schema->count;
         const struct weir_record_field *field = &schema->fields[index];
         if (field->key_bytes == key.size && memcmp(field->key, key.data, key.size) == 0) {
@@ -387,7 +397,7 @@ static int unpack_key(struct weir_unpacker *u, const struct weir_record *schema,
             break;
         }
     }
-    return rc;
+    return 0;
 }
 
 static int unpack_map(struct weir_unpacker *u, const struct weir_record *schema, uint8_t *record,
@@ -458,12 +468,14 @@ int weir_record_unpack(struct weir_unpacker *unpacker, const struct weir_record 
     return rc;
 }
 
-int weir_record_end_slow(struct weir_unpacker *unpacker, const struct weir_record *schema,
-                         struct weir_record_fault *ret_fault)
+int weir_record_decode_slow(struct weir_unpacker *unpacker, const struct weir_record *schema,
+                            void *ret, struct weir_record_fault *ret_fault)
 {
-    int rc = weir_unpack_end(unpacker);
+    int rc = weir_record_unpack(unpacker, schema, ret, ret_fault);
 
-    return rc == 0 ? 0 : tell(unpacker, schema, NULL, ret_fault);
+    if (rc == 0 && weir_unpack_end(unpacker) != 0)
+        rc = tell(unpacker, schema, NULL, ret_fault);
+    return rc;
 }
 
 /* --- the description itself ------------------------------------------------------------------ */

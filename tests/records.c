@@ -246,3 +246,251 @@ const char *records_compare(struct weir_buf *buf, const struct kind *kind, struc
     free(copy);
     return differs;
 }
+/* SPDX-License-Identifier: MIT */
+#include "records.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <weir/check.h>
+
+#define KIND(R)                                                                                    \
+    static void R##_init_any(void *ret)                                                            \
+    {                                                                                              \
+        R##_init((struct R *)ret);                                                                 \
+    }                                                                                              \
+    static void R##_pack_any(struct weir_packer *packer, const void *record)                       \
+    {                                                                                              \
+        R##_pack(packer, (const struct R *)record);                                                \
+    }                                                                                              \
+    static int R##_unpack_any(struct weir_unpacker *u, void *ret, struct weir_record_fault *fault) \
+    {                                                                                              \
+        return R##_unpack(u, (struct R *)ret, fault);                                              \
+    }                                                                                              \
+    static int R##_decode_any(struct weir_view input, void *ret, struct weir_record_fault *fault)  \
+    {                                                                                              \
+        return R##_decode(input, NULL, (struct R *)ret, fault);                                    \
+    }                                                                                              \
+    static const struct kind R##_kind = {                                                          \
+        &R##_schema, R##_init_any, R##_pack_any, R##_unpack_any, R##_decode_any};
+
+KIND(tick)
+KIND(tick2)
+KIND(tick0)
+KIND(all)
+KIND(maybe)
+KIND(point)
+KIND(one)
+KIND(lone)
+
+const struct kind *const records_kinds[RECORDS_KINDS] = {&tick_kind,
+                                                         &tick2_kind,
+                                                         &tick0_kind,
+                                                         &all_kind,
+                                                         &maybe_kind,
+                                                         &point_kind,
+                                                         &one_kind,
+                                                         &lone_kind};
+/* --- an oracle: the cursor, told by the schema ------------------------------------------------ */
+
+static bool oracle(const struct weir_record *schema, struct weir_view input, uint8_t *record);
+
+static bool oracle_integer(const struct weir_record_field *field, const struct weir_value *value,
+                           uint8_t *member)
+{
+    unsigned bits = 8 * (unsigned)field->size;
+    uint64_t number = value->as.u64;
+
+    if (value->type != WEIR_TYPE_UINT && value->type != WEIR_TYPE_INT)
+        return false;
+    if (field->type < WEIR_RECORD_I8) {
+        if (value->type != WEIR_TYPE_UINT || number > UINT64_MAX >> (64 - bits))
+            return false;
+    } else {
+        int64_t max = (int64_t)(UINT64_MAX >> (65 - bits));
+        if (value->type == WEIR_TYPE_UINT ? number > (uint64_t)max : value->as.i64 < -max - 1)
+            return false;
+    }
+    const uint8_t *from = (const uint8_t *)&number;
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+    from += sizeof(number) - field->size;
+#endif
+    memcpy(member, from, field->size);
+    return true;
+}
+
+static bool oracle_value(const struct weir_record_field *field, struct weir_view raw,
+                         const struct weir_value *value, uint8_t *member)
+{
+    struct weir_timestamp when;
+    double f64;
+
+    switch (field->type) {
+    case WEIR_RECORD_BOOL:
+        *member = value->type == WEIR_TYPE_BOOL && value->as.boolean;
+        return value->type == WEIR_TYPE_BOOL;
+    case WEIR_RECORD_F32:
+        if (value->type == WEIR_TYPE_F32)
+            memcpy(member, &value->as.f32, sizeof(value->as.f32));
+        return value->type == WEIR_TYPE_F32;
+    case WEIR_RECORD_F64:
+        f64 = value->type == WEIR_TYPE_F32 ? (double)value->as.f32 : value->as.f64;
+        memcpy(member, &f64, sizeof(f64));
+        return value->type == WEIR_TYPE_F32 || value->type == WEIR_TYPE_F64;
+    case WEIR_RECORD_TIMESTAMP:
+        if (value->type != WEIR_TYPE_EXT || value->ext_type != -1 ||
+            weir_timestamp_decode(value->as.bytes, &when) != 0)
+            return false;
+        memcpy(member, &when, sizeof(when));
+        return true;
+    case WEIR_RECORD_CHARS:
+        if (value->type != WEIR_TYPE_STR || value->as.bytes.size > field->size)
+            return false;
+        memset(member, 0, field->size);
+        memcpy(member, value->as.bytes.data, value->as.bytes.size);
+        return true;
+    case WEIR_RECORD_BYTES:
+        if (value->type != WEIR_TYPE_BIN || value->as.bytes.size != field->size)
+            return false;
+        memcpy(member, value->as.bytes.data, field->size);
+        return true;
+    case WEIR_RECORD_STR:
+    case WEIR_RECORD_BIN:
+        memcpy(member, &value->as.bytes, sizeof(value->as.bytes));
+        return value->type == (field->type == WEIR_RECORD_STR ? WEIR_TYPE_STR : WEIR_TYPE_BIN);
+    case WEIR_RECORD_EXT:
+        memcpy(member, &value->as.bytes, sizeof(value->as.bytes));
+        return value->type == WEIR_TYPE_EXT && value->ext_type == field->ext_type;
+    case WEIR_RECORD_RAW:
+        memcpy(member, &raw, sizeof(raw));
+        return true;
+    case WEIR_RECORD_NESTED:
+        return oracle(field->nested, raw, member);
+    default:
+        return oracle_integer(field, value, member);
+    }
+}
+
+/* The bytes of the value of field @i; false: there is none. */
+static bool oracle_find(const struct weir_record *schema, unsigned i, struct weir_view input,
+                        struct weir_view *ret)
+{
+    struct weir_unpacker u;
+    uint32_t count;
+
+    weir_unpack_init(&u, input, NULL);
+    if (schema->is_map) {
+        const struct weir_record_field *field = &schema->fields[i];
+        if (weir_unpack_find(&u, weir_view_of(field->key, field->key_bytes)) != 0)
+            return false;
+    } else {
+        if (weir_unpack_array(&u, &count) != 0 || i >= count)
+            return false;
+        for (unsigned before = 0; before < i; before++)
+            weir_unpack_skip(&u);
+    }
+    return weir_unpack_raw(&u, ret) == 0;
+}
+
+/* Whether all of @input is a record, and which. */
+static bool oracle(const struct weir_record *schema, struct weir_view input, uint8_t *record)
+{
+    const struct weir_limits deep = {.depth = WEIR_DEPTH_MAX};
+    struct weir_unpacker u;
+    struct weir_value value;
+    uint64_t values, present = 0;
+
+    weir_unpack_init(&u, input, NULL);
+    if (weir_check(input, &deep, NULL) != 0 || weir_unpack_left_values(&u, &values) != 0 ||
+        values != 1 || weir_unpack_next(&u, &value) != 0 ||
+        value.type != (schema->is_map ? WEIR_TYPE_MAP : WEIR_TYPE_ARRAY))
+        return false;
+    for (unsigned i = 0; i < schema->count; i++) {
+        const struct weir_record_field *field = &schema->fields[i];
+        struct weir_view raw;
+        bool found = oracle_find(schema, i, input, &raw);
+        if (found) {
+            weir_unpack_init(&u, raw, NULL);
+            weir_unpack_next(&u, &value);
+            found = value.type != WEIR_TYPE_NIL || field->presence == WEIR_RECORD_REQUIRED;
+        }
+        if (found && !oracle_value(field, raw, &value, record + field->offset))
+            return false;
+        if (!found && field->presence == WEIR_RECORD_REQUIRED)
+            return false;
+        present |= (uint64_t)found << i;
+    }
+    memcpy(record, &present, sizeof(present));
+    return true;
+}
+
+/* --- all ways -------------------------------------------------------------------------------- */
+
+static bool pack_walking(struct weir_buf *buf, const struct weir_record *schema, const void *record,
+                         struct weir_view *ret)
+{
+    struct weir_packer packer;
+
+    weir_pack_begin(&packer, buf, 0);
+    weir_record_pack(&packer, schema, record);
+    return weir_pack_end(&packer, ret) == 0;
+}
+
+bool records_equal(struct weir_buf *buf, const struct weir_record *schema, const void *a,
+                   const void *b)
+{
+    struct weir_view first, second;
+    bool equal = pack_walking(buf, schema, a, &first) && pack_walking(buf, schema, b, &second) &&
+                 weir_view_equal(first, second) && memcmp(a, b, sizeof(uint64_t)) == 0;
+
+    weir_buf_reset(buf);
+    return equal;
+}
+
+static const char *compare(struct weir_buf *buf, const struct kind *kind, struct weir_view input)
+{
+    struct weir_record_fault fault = {0, 0, NULL, NULL}, walked_fault = {0, 0, NULL, NULL};
+    struct weir_unpacker u, w;
+    union any expected, walked, oracled;
+
+    kind->init(&expected);
+    kind->init(&walked);
+    kind->init(&oracled);
+    weir_unpack_init(&u, input, NULL);
+    weir_unpack_init(&w, input, NULL);
+    int rc = kind->unpack(&u, &expected, &fault);
+    if (rc != weir_record_unpack(&w, kind->schema, &walked, &walked_fault))
+        return "error";
+    if (weir_unpack_offset(&u) != weir_unpack_offset(&w))
+        return "offset";
+    if (u.elements_left != w.elements_left)
+        return "elements";
+    if (fault.error != walked_fault.error || fault.offset != walked_fault.offset ||
+        fault.field != walked_fault.field || fault.error != rc ||
+        (rc != 0 && (fault.record == NULL || fault.offset != weir_unpack_offset(&u))))
+        return "fault";
+    if (rc == 0 && !records_equal(buf, kind->schema, &expected, &walked))
+        return "record, of the schema";
+    bool accepted = rc == 0 && weir_unpack_end(&u) == 0;
+    if ((kind->decode(input, &walked, &fault) == 0) != accepted)
+        return "what is all of the input";
+    if (oracle(kind->schema, input, (uint8_t *)&oracled) != accepted)
+        return "what the oracle accepts";
+    if (accepted && !records_equal(buf, kind->schema, &expected, &oracled))
+        return "record, of the oracle";
+    return NULL;
+}
+
+const char *records_compare(struct weir_buf *buf, const struct kind *kind, struct weir_view input)
+{
+    /* Bytes of the input's size and place of their own: what reads beyond them is found. */
+    uint8_t *copy = (uint8_t *)malloc(input.size != 0 ? input.size : 1);
+
+    if (copy == NULL)
+        return NULL;
+    if (input.size != 0)
+        memcpy(copy, input.data, input.size);
+    const char *differs = compare(buf, kind, weir_view_of(copy, input.size));
+    free(copy);
+    return differs;
+}

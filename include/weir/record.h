@@ -426,21 +426,10 @@ WEIR_ALWAYS_INLINE uint8_t *weir_record_put_head(uint8_t *at, unsigned tag_fix, 
 /* --- reading what is expected: true, and it is passed over; or false, and anything else is left to
  * weir_record_unpack() */
 
-/** Private: weir_unpack_end() of a record that was all. */
-WEIR_API int weir_record_end_slow(struct weir_unpacker *unpacker, const struct weir_record *schema,
-                                  struct weir_record_fault *ret_fault);
-
-WEIR_ALWAYS_INLINE int weir_record_end(struct weir_unpacker *unpacker,
-                                       const struct weir_record *schema,
-                                       struct weir_record_fault *ret_fault)
-{
-    if (WEIR_LIKELY(weir_unpack_done(unpacker)))
-        return 0;
-    struct weir_unpacker copy = *unpacker;
-    int rc = weir_record_end_slow(&copy, schema, ret_fault);
-    *unpacker = copy;
-    return rc;
-}
+/** Private: as weir_record_unpack(), of a record that is all of the input. */
+WEIR_API int weir_record_decode_slow(struct weir_unpacker *unpacker,
+                                     const struct weir_record *schema, void *ret,
+                                     struct weir_record_fault *ret_fault);
 
 /** Private: values that a cursor reads. They return what follows them, NULL: leave it to others. */
 WEIR_API const uint8_t *weir_record_bytes_slow(const uint8_t *at, const uint8_t *end,
@@ -1050,10 +1039,15 @@ WEIR_ALWAYS_INLINE bool weir_record_read_raw(const uint8_t **at, const uint8_t *
     {                                                                                             \
         struct weir_unpacker unpacker;                                                            \
         struct R value;                                                                           \
+        uint64_t elements = 1;                                                                    \
         weir_unpack_init(&unpacker, input, limits);                                               \
-        int rc = R##_unpack(&unpacker, &value, ret_fault);                                        \
-        if (rc == 0)                                                                              \
-            rc = weir_record_end(&unpacker, &R##_schema, ret_fault);                              \
+        const uint8_t *at = R##_weir_read(unpacker.pos, unpacker.end, &value, &elements);         \
+        if (WEIR_LIKELY(at != NULL && at == unpacker.end && elements <= unpacker.elements_left)) {\
+            *ret = value;                                                                         \
+            return 0;                                                                             \
+        }                                                                                         \
+        R##_init(&value);                                                                         \
+        int rc = weir_record_decode_slow(&unpacker, &R##_schema, &value, ret_fault);              \
         if (rc == 0)                                                                              \
             *ret = value;                                                                         \
         return rc;                                                                                \
