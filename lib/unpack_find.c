@@ -20,13 +20,18 @@ static struct wanted wanted_of(struct weir_view text)
         wanted.word = UINT64_MAX;
         return wanted;
     }
-    uint64_t word = WEIR_TAG_FIXSTR | text.size;
+    const uint8_t *from = text.data;
     size_t part = text.size < 7 ? text.size : 7;
-    for (size_t i = 0; i < part; i++)
-        word = word << 8 | text.data[i];
-    unsigned unused = (unsigned)(7 - part) * 8;
-    wanted.word = weir_unpack_native64(word << unused);
-    wanted.mask = weir_unpack_native64(UINT64_MAX << unused);
+    unsigned unused = (unsigned)(8 - part) * 8;
+    uint64_t bytes = 0; /* from the highest on; where loads overlap they agree */
+    if (part >= 4)
+        bytes = (uint64_t)weir_wire_load32(from) << 32 | (uint64_t)weir_wire_load32(from + part - 4)
+                                                             << unused;
+    else if (part != 0)
+        bytes = (uint64_t)from[0] << 56 | (uint64_t)from[part / 2] << (56 - 8 * (part / 2)) |
+                (uint64_t)from[part - 1] << unused;
+    wanted.word = weir_unpack_native64((uint64_t)(WEIR_TAG_FIXSTR | text.size) << 56 | bytes >> 8);
+    wanted.mask = weir_unpack_native64(UINT64_MAX << (unused - 8));
     return wanted;
 }
 
@@ -91,16 +96,15 @@ static bool find_run(struct weir_unpacker *unpacker, uint32_t *pairs, const stru
     while (left != 0 && (size_t)(end - at) >= 2 * WEIR__ROOM) {
         if ((at[0] & 0xe0u) != WEIR_TAG_FIXSTR)
             break;
-        size_t key = 1 + (at[0] & 0x1fu);
-        if (is_wanted(at, wanted)) {
-            at += key;
-            found = true;
+        const uint8_t *value = at + 1 + (at[0] & 0x1fu);
+        found = is_wanted(at, wanted);
+        if (WEIR_UNLIKELY(found)) {
+            at = value;
             break;
         }
-        size_t value = weir__step(at + key);
-        if (WEIR_UNLIKELY(value == 0))
+        if (WEIR_UNLIKELY(!weir__step_over(&value, value[0])))
             break;
-        at += key + value;
+        at = value;
         left--;
     }
     /* The same near the end of the piece, where words cannot be loaded. */
@@ -174,33 +178,89 @@ static uint64_t select_keys(const struct weir_unpacker *unpacker, const struct w
     return found;
 }
 
+/* One select. */
+struct selection {
+    struct wanted wanted[WEIR_SELECT_MAX];
+    struct weir_view values[WEIR_SELECT_MAX];
+    uint64_t missing; /* those that have no value yet, as a bit set */
+    uint64_t filter;  /* the bits that select_bit() tells of them, and others; 0: none is missing */
+};
+
+/* A number below 64 that depends on the first two bytes of a short str. */
+static inline unsigned select_bit(const uint8_t *at)
+{
+    return (((unsigned)at[0] << 8 | at[1]) * 0x9e37u >> 10) & 63u;
+}
+
+/* Which of those that are missing the short str at @at is. Near the end no words can be loaded. */
+static uint64_t select_short(const struct selection *selection, const uint8_t *at, bool near_end)
+{
+    struct weir_view text = weir_view_of(at + 1, at[0] & 0x1fu);
+    uint64_t found = 0;
+
+    for (uint64_t rest = selection->missing; rest != 0; rest &= rest - 1) {
+        unsigned i = (unsigned)__builtin_ctzll(rest);
+        const struct wanted *wanted = &selection->wanted[i];
+        bool equal = near_end ? weir_view_equal(text, wanted->text) : is_wanted(at, wanted);
+        found |= (uint64_t)equal << i;
+    }
+    return found;
+}
+
+/* The value of those that are found. */
+static void select_set(struct selection *selection, uint64_t found, struct weir_view value)
+{
+    selection->missing &= ~found;
+    if (selection->missing == 0)
+        selection->filter = 0;
+    for (; found != 0; found &= found - 1)
+        selection->values[__builtin_ctzll(found)] = value;
+}
+
 /*
- * Pass over pairs of short strs and values whose tag decides their size, as many as there are in a
- * row, up to one whose key may be wanted.
+ * Pass over the pair at @*at if it is a short str and a value whose tag decides its size, and take
+ * the value if it is wanted: one bit of a mask tells of most that they are not. Returns whether it
+ * was such a pair. Unless near the end there is room for a key and a value.
  */
-static void select_run(struct weir_unpacker *unpacker, uint32_t *pairs, const struct wanted *wanted,
-                       uint32_t count)
+static inline __attribute__((always_inline)) bool select_simple(const uint8_t **at,
+                                                                const uint8_t *end,
+                                                                struct selection *selection,
+                                                                bool near_end)
+{
+    const uint8_t *key = *at;
+    size_t key_size = 1 + (key[0] & 0x1fu);
+    size_t left = (size_t)(end - key);
+
+    if ((key[0] & 0xe0u) != WEIR_TAG_FIXSTR || (near_end && key_size >= left))
+        return false;
+    const uint8_t *value = key + key_size;
+    /* No branches on what the value is: they cost more than they save where maps are in an order of
+     * their own, and who selects is ready for that. */
+    size_t step = weir__wire_steps[value[0]];
+    if (WEIR_UNLIKELY(step == 0) || (near_end && step > left - key_size))
+        return false;
+    const uint8_t *after = value + step;
+    if (WEIR_UNLIKELY((selection->filter >> select_bit(key) & 1u) != 0)) {
+        uint64_t found = select_short(selection, key, near_end);
+        select_set(selection, found, weir_view_of(value, (size_t)(after - value)));
+    }
+    *at = after;
+    return true;
+}
+
+/* Pass over such pairs, as many as there are in a row while any are missing. */
+static void select_run(struct weir_unpacker *unpacker, uint32_t *pairs, struct selection *selection)
 {
     const uint8_t *at = unpacker->pos;
     const uint8_t *end = unpacker->end;
     uint32_t left = *pairs;
 
-    while (left != 0 && (size_t)(end - at) >= 2 * WEIR__ROOM) {
-        if ((at[0] & 0xe0u) != WEIR_TAG_FIXSTR)
-            break;
-        uint64_t word = weir_unpack_word(at);
-        bool maybe = false;
-        for (uint32_t i = 0; i < count; i++)
-            maybe |= (word & wanted[i].mask) == wanted[i].word;
-        if (WEIR_UNLIKELY(maybe))
-            break;
-        size_t key = 1 + (at[0] & 0x1fu);
-        size_t value = weir__step(at + key);
-        if (WEIR_UNLIKELY(value == 0))
-            break;
-        at += key + value;
+    while (left != 0 && selection->filter != 0 && (size_t)(end - at) >= 2 * WEIR__ROOM &&
+           select_simple(&at, end, selection, false))
         left--;
-    }
+    while (left != 0 && selection->filter != 0 && at != end &&
+           select_simple(&at, end, selection, true))
+        left--;
     unpacker->pos = at;
     unpacker->elements_left -= 2 * (uint64_t)(*pairs - left);
     *pairs = left;
@@ -218,42 +278,52 @@ static int select_value(struct weir_unpacker *unpacker, struct weir_view *ret)
     return rc;
 }
 
+/* Read the next pair. */
+static int select_pair(struct weir_unpacker *unpacker, struct selection *selection)
+{
+    uint64_t found = select_keys(unpacker, selection->wanted, selection->missing);
+    struct weir_view value = {NULL, 0};
+
+    int rc = weir__skip_value(unpacker);
+    if (rc == 0)
+        rc = found != 0 ? select_value(unpacker, &value) : weir__skip_value(unpacker);
+    if (rc == 0)
+        select_set(selection, found, value);
+    return rc;
+}
+
 int weir_unpack_select(struct weir_unpacker *unpacker, const struct weir_view *keys, uint32_t count,
                        struct weir_view *ret)
 {
-    struct wanted wanted[WEIR_SELECT_MAX];
-    struct weir_view values[WEIR_SELECT_MAX];
-    uint64_t missing = count == 0 ? 0 : UINT64_MAX >> (64 - count % 64) % 64;
+    struct selection selection;
     uint32_t pairs;
 
     if (count > WEIR_SELECT_MAX)
         return -EINVAL;
+    selection.missing = count == 0 ? 0 : UINT64_MAX >> (64 - count % 64) % 64;
+    selection.filter = 0;
     for (uint32_t i = 0; i < count; i++) {
-        wanted[i] = wanted_of(keys[i]);
-        values[i] = weir_view_of(NULL, 0);
+        const struct wanted *wanted = &selection.wanted[i];
+        selection.wanted[i] = wanted_of(keys[i]);
+        selection.values[i] = weir_view_of(NULL, 0);
+        uint8_t form[8];
+        memcpy(form, &wanted->word, sizeof form);
+        /* Behind a str of no bytes anything may come. */
+        selection.filter |= keys[i].size == 0 ? UINT64_MAX : UINT64_C(1) << select_bit(form);
     }
     int rc = weir_unpack_map(unpacker, &pairs);
-    while (rc == 0 && missing != 0) {
+    while (rc == 0 && pairs != 0 && selection.missing != 0) {
+        uint32_t before = pairs;
         if (run_allowed(unpacker))
-            select_run(unpacker, &pairs, wanted, count);
-        if (pairs == 0)
-            break;
-        uint64_t found = select_keys(unpacker, wanted, missing);
-        struct weir_view value = {NULL, 0};
-        rc = weir__skip_value(unpacker);
-        if (rc == 0)
-            rc = found != 0 ? select_value(unpacker, &value) : weir__skip_value(unpacker);
-        missing &= ~found;
-        for (; rc == 0 && found != 0; found &= found - 1) {
-            values[__builtin_ctzll(found)] = value;
-            wanted[__builtin_ctzll(found)].mask = 0; /* no longer, */
-            wanted[__builtin_ctzll(found)].word = 1; /* whatever comes */
+            select_run(unpacker, &pairs, &selection);
+        if (pairs == before) {
+            rc = select_pair(unpacker, &selection);
+            pairs--;
         }
-        pairs--;
     }
     if (rc == 0)
         rc = weir__unpack_skip(unpacker, 2 * (uint64_t)pairs);
     if (rc == 0 && count != 0)
-        memcpy(ret, values, count * sizeof(*ret));
+        memcpy(ret, selection.values, count * sizeof(*ret));
     return rc;
 }

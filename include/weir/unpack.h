@@ -284,7 +284,7 @@ WEIR_ALWAYS_INLINE int weir_unpack_find(struct weir_unpacker *unpacker, struct w
  * @ret      for each key the bytes of its value, as weir_unpack_raw() has them: of the first one if
  *           the map has several, {NULL, 0} if it has none. Written on success only.
  * Returns   0 and the map is passed over; -EINVAL; or the error.
- * Cost      one pass; a comparison of words per pair and key.
+ * Cost      one pass; a comparison of words per key and pair that it may be, of others one bit.
  */
 WEIR_API int weir_unpack_select(struct weir_unpacker *unpacker, const struct weir_view *keys,
                                 uint32_t count, struct weir_view *ret);
