@@ -99,7 +99,8 @@ static inline uint64_t weir__head_values(const struct weir__head *head)
 }
 
 /**
- * Pass over the value at @*at, whose tag is @tag, if that decides the size. Returns whether it does.
+ * Pass over the value at @*at, whose tag is @tag, if that decides the size. Returns whether it
+ * does.
  *
  * What is frequent and predictable is found by branches, which let the processor go on before it
  * knows the tag; weir__wire_steps is for the rest. Measured against both alone. Each branch ends on
