@@ -22,6 +22,8 @@
 
 #include <weir/shared_arena.h>
 
+#include "shared_arena_private.h"
+
 #define GRAIN_BYTES ((size_t)WEIR_SHARED_ARENA_GRAIN_BYTES)
 
 /* Shards are multiples of this, so that no two of them share a cache line. */
@@ -132,25 +134,15 @@ void weir_shared_arena_destroy(struct weir_shared_arena *arena)
     source.release(source.context, arena, arena->memory_bytes);
 }
 
-/*
- * Relaxed throughout: a counter gives out ranges of bytes and publishes nothing. That no two ranges
- * overlap follows from the order of changes to this one variable.
- */
 static int take(struct shard *shard, size_t shard_bytes, size_t size_bytes, size_t *ret_offset)
 {
-    /* Look first: a full shard is not to be written by everybody who comes by. */
-    uint64_t used = __atomic_load_n(&shard->used_bytes, __ATOMIC_RELAXED);
-    if (used > shard_bytes || size_bytes > shard_bytes - used)
+    if (!weir__shard_fits(&shard->used_bytes, shard_bytes, size_bytes))
         return -ENOBUFS;
-    used = __atomic_fetch_add(&shard->used_bytes, size_bytes, __ATOMIC_RELAXED);
-    if (WEIR_UNLIKELY(used > shard_bytes))
-        return -ENOBUFS; /* who closed it opens it */
-    if (WEIR_UNLIKELY(size_bytes > shard_bytes - used)) {
-        __atomic_store_n(&shard->used_bytes, used, __ATOMIC_RELAXED);
-        return -ENOBUFS;
-    }
-    *ret_offset = (size_t)used;
-    return 0;
+    uint64_t found = weir__shard_add(&shard->used_bytes, size_bytes);
+    int rc = weir__shard_settle(&shard->used_bytes, found, shard_bytes, size_bytes);
+    if (rc == 0)
+        *ret_offset = (size_t)found;
+    return rc;
 }
 
 /*

@@ -8,6 +8,8 @@
 
 #include <weir/shared_arena.h>
 
+#include "../lib/shared_arena_private.h"
+
 #define GRAIN ((size_t)WEIR_SHARED_ARENA_GRAIN_BYTES)
 
 static struct weir_shared_arena *create(size_t capacity_bytes, uint32_t shards)
@@ -438,6 +440,110 @@ static void refusals_of_large_requests_leave_small_ones_alone(void **state)
     contend(8 << 10, 1, 16 << 10, TEST_TSAN ? 300 : 2000);
 }
 
+/* --- every order ------------------------------------------------------------------------------ */
+
+#define SHARD_BYTES 1000
+#define TAKERS 5
+
+/* A thread that takes bytes once, step by step: it has looked, it has added, it knows. */
+enum step { LOOK, ADD, SETTLE, OVER };
+
+struct taker {
+    size_t size;
+    enum step next;
+    bool taken;
+    uint64_t found;
+};
+
+struct shard_state {
+    uint64_t used;
+    struct taker takers[TAKERS];
+};
+
+static void take_step(struct shard_state *state, unsigned who)
+{
+    struct taker *taker = &state->takers[who];
+
+    switch (taker->next) {
+    case LOOK:
+        taker->next = weir__shard_fits(&state->used, SHARD_BYTES, taker->size) ? ADD : OVER;
+        break;
+    case ADD:
+        taker->found = weir__shard_add(&state->used, taker->size);
+        taker->next = SETTLE;
+        break;
+    case SETTLE:
+        taker->taken =
+            weir__shard_settle(&state->used, taker->found, SHARD_BYTES, taker->size) == 0;
+        taker->next = OVER;
+        break;
+    case OVER:
+        break;
+    }
+}
+
+/* Whether what was taken lies in the shard, nothing of it twice, and nothing is lost. */
+static bool is_sound(const struct shard_state *state)
+{
+    uint64_t total = 0;
+
+    for (unsigned i = 0; i < TAKERS; i++) {
+        const struct taker *a = &state->takers[i];
+        if (!a->taken)
+            continue;
+        total += a->size;
+        if (a->found > SHARD_BYTES || a->size > SHARD_BYTES - a->found)
+            return false;
+        for (unsigned j = 0; j < i; j++) {
+            const struct taker *b = &state->takers[j];
+            if (b->taken && a->found < b->found + b->size && b->found < a->found + a->size)
+                return false;
+        }
+    }
+    return total == state->used;
+}
+
+static void no_order_of_steps_hands_out_a_byte_twice_or_loses_one(void **state)
+{
+    /* All but the last have looked at the empty shard. */
+    static const struct shard_state start = {0,
+                                             {{600, ADD, false, 0},
+                                              {600, ADD, false, 0},
+                                              {300, ADD, false, 0},
+                                              {100, ADD, false, 0},
+                                              {300, LOOK, false, 0}}};
+    struct shard_state states[3 * TAKERS + 1]; /* after each step */
+    unsigned whose[3 * TAKERS + 1];            /* the step to try next in each */
+    unsigned depth = 0;
+    uint64_t orders = 0;
+
+    (void)state;
+    states[0] = start;
+    whose[0] = 0;
+    for (;;) {
+        while (whose[depth] < TAKERS && states[depth].takers[whose[depth]].next == OVER)
+            whose[depth]++;
+        if (whose[depth] < TAKERS) {
+            states[depth + 1] = states[depth];
+            take_step(&states[depth + 1], whose[depth]++);
+            whose[++depth] = 0;
+            continue;
+        }
+        bool all_over = true;
+        for (unsigned i = 0; i < TAKERS; i++)
+            all_over = all_over && states[depth].takers[i].next == OVER;
+        if (all_over) {
+            orders++;
+            assert_true(is_sound(&states[depth]));
+        }
+        if (depth == 0)
+            break;
+        depth--;
+    }
+    /* 11 steps would be 415,800; where the last one is refused at its look there are fewer. */
+    assert_true(orders > 100000 && orders <= 415800);
+}
+
 struct reader {
     pthread_t thread;
     struct weir_shared_arena *arena;
@@ -493,6 +599,7 @@ int main(void)
         cmocka_unit_test(threads_in_one_shard_neither_overlap_nor_lose_a_byte),
         cmocka_unit_test(threads_in_many_shards_neither_overlap_nor_lose_a_byte),
         cmocka_unit_test(refusals_of_large_requests_leave_small_ones_alone),
+        cmocka_unit_test(no_order_of_steps_hands_out_a_byte_twice_or_loses_one),
         cmocka_unit_test(the_usage_can_be_read_meanwhile_and_never_exceeds_the_capacity),
     };
     return cmocka_run_group_tests_name("shared_arena", tests, NULL, NULL);
