@@ -43,7 +43,8 @@ ENCODERS = {"weir", "msgpack-c", "msgpack-c-template", "msgpack-c-opaque", "msgp
             "msgpuck-sized", "libmpack", "memcpy", "struct"}
 VALUES_PEERS = {
     "values/encode": ENCODERS,
-    "values/walk": {"weir", "msgpack-c", "msgpuck", "msgpuck-check", "libmpack", "struct"},
+    "values/walk": {"weir", "weir-check", "weir-trusted", "msgpack-c", "msgpuck", "msgpuck-check",
+                    "libmpack", "struct"},
     "values/tree": {"weir", "msgpack-c-zone", "msgpack-c"},
     "values/check": {"weir", "weir-skip", "msgpuck-check", "msgpuck-skip", "libmpack"},
     "values/find": {"weir", "weir-find", "weir-loop", "msgpack-c", "msgpuck", "msgpuck-check", "libmpack"},

@@ -133,7 +133,7 @@ int values_bin_verify(struct values *values);
 int values_stream_verify(struct values *values);
 
 #define VALUES_ENCODE_CONTENDERS 9
-#define VALUES_WALK_CONTENDERS 6
+#define VALUES_WALK_CONTENDERS 8
 #define VALUES_TREE_CONTENDERS 3
 #define VALUES_CHECK_CONTENDERS 5
 #define VALUES_FIND_CONTENDERS 7

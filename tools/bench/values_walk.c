@@ -10,7 +10,9 @@
 
 #include <errno.h>
 
+#include <weir/check.h>
 #include <weir/object.h>
+#include <weir/walk.h>
 
 /* --- walk ------------------------------------------------------------------------------------ */
 
@@ -36,6 +38,19 @@ __attribute__((noinline)) int sum_weir(struct weir_view message, uint64_t *sum)
     }
     *sum += total;
     return weir_unpack_end(&u);
+}
+
+static __attribute__((noinline)) void sum_checked(struct weir_checked message, uint64_t *sum)
+{
+    struct weir_walk walk;
+    struct weir_value value;
+    uint64_t total = 0;
+
+    for (weir_walk_init(&walk, message); !weir_walk_done(&walk);) {
+        weir_walk_next(&walk, &value);
+        total += sum_value(&value);
+    }
+    *sum += total;
 }
 
 /* The objects of one array or map that are not visited yet. */
@@ -114,6 +129,27 @@ static int read_weir(struct values *values, struct weir_view document, uint64_t 
 {
     (void)values;
     return sum_weir(document, sum);
+}
+
+static int read_checked(struct values *values, struct weir_view document, uint64_t *sum)
+{
+    struct weir_checked checked;
+    int rc = weir_check_with(document, NULL, &checked, NULL);
+
+    (void)values;
+    if (rc == 0)
+        sum_checked(checked, sum);
+    return rc;
+}
+
+/* Documents that weir_check_with() has accepted: before they are timed, all of them were. */
+static int read_trusted(struct values *values, struct weir_view document, uint64_t *sum)
+{
+    const struct weir_checked checked = {document};
+
+    (void)values;
+    sum_checked(checked, sum);
+    return 0;
 }
 
 static int read_msgpack(struct values *values, struct weir_view document, uint64_t *sum)
@@ -266,6 +302,20 @@ static int run_walk_weir(struct bench_round *round)
     struct values *values = round->context;
 
     return values_read_all(round, &values->documents, read_weir);
+}
+
+static int run_walk_checked(struct bench_round *round)
+{
+    struct values *values = round->context;
+
+    return values_read_all(round, &values->documents, read_checked);
+}
+
+static int run_walk_trusted(struct bench_round *round)
+{
+    struct values *values = round->context;
+
+    return values_read_all(round, &values->documents, read_trusted);
 }
 
 static int run_walk_msgpack(struct bench_round *round)
@@ -476,6 +526,8 @@ struct named_reader {
 
 static const struct named_reader readers[] = {
     {"weir", read_weir, true, true},
+    {"weir's check and reading", read_checked, true, true},
+    {"weir's reading of what was checked", read_trusted, true, false},
     {"weir's tree", read_weir_tree, true, true},
     {"msgpack-c", read_msgpack, true, true},
     {"msgpack-c's tree", tree_msgpack, false, true},
@@ -529,6 +581,12 @@ int values_walk_verify(struct values *values)
 
 const struct bench_contender values_walk_contenders[VALUES_WALK_CONTENDERS] = {
     {.name = "weir", .note = "weir_unpack_next, checked", .run = run_walk_weir},
+    {.name = "weir-check",
+     .note = "weir_check_with, then weir_walk_next: checked once and read once",
+     .run = run_walk_checked},
+    {.name = "weir-trusted",
+     .note = "weir_walk_next of what was checked before: to be compared with msgpuck",
+     .run = run_walk_trusted},
     {.name = "msgpack-c",
      .note = MSGPACK_C " msgpack_unpack with one zone used again, then its tree is visited: it has "
                        "no reading in place",
