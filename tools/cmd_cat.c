@@ -95,41 +95,26 @@ static int parse_options(int argc, char **argv, struct cat *cat)
         {"version", no_argument, NULL, 'V'},
         {NULL, 0, NULL, 0},
     };
-    uint64_t depth = 0;
+    int status = -1;
     int option;
 
-    while ((option = getopt_long(argc, argv, "d:p:rhV", options, NULL)) != -1) {
-        bool valid = true;
+    while (status < 0 && (option = getopt_long(argc, argv, "d:p:rhV", options, NULL)) != -1) {
         switch (option) {
-        case 'd':
-            valid = options_number(argv[0], "depth", optarg, false, 1, WEIR_DEPTH_MAX, &depth);
-            break;
-        case 'b':
-            valid = options_number(argv[0], "max-value", optarg, true, 1, VALUES_BYTES_MAX,
-                                   &cat->limits.bytes);
-            break;
         case 'p':
             cat->path = weir_view_text(optarg);
             cat->has_path = true;
             if (!path_is_valid(cat->path))
-                return report_usage(argv[0], "--path needs a JSON pointer as /orders/3, not '%s'",
-                                    optarg);
+                status = report_usage(argv[0], "--path needs a JSON pointer as /orders/3, not '%s'",
+                                      optarg);
             break;
         case 'r':
             cat->raw = true;
             break;
-        case 'h':
-            return help();
-        case 'V':
-            return report_version();
         default:
-            return report_hint(argv[0]);
+            status = options_shared(argv[0], option, help, VALUES_BYTES_MAX, &cat->limits);
         }
-        if (!valid)
-            return EX_USAGE;
     }
-    cat->limits.depth = (uint32_t)depth;
-    return -1;
+    return status;
 }
 
 /* What is to be shown of @value. False: nothing. */

@@ -67,22 +67,20 @@ static int parse_options(int argc, char **argv, struct weir_check_options *check
         {NULL, 0, NULL, 0},
     };
     struct weir_limits *limits = &check->limits;
-    uint64_t depth = 0;
+    int status = -1;
     int option;
 
-    while ((option = getopt_long(argc, argv, "d:e:b:hV", options, NULL)) != -1) {
-        bool valid = true;
+    while (status < 0 && (option = getopt_long(argc, argv, "d:e:b:hV", options, NULL)) != -1) {
         switch (option) {
-        case 'd':
-            valid = options_number(argv[0], "depth", optarg, false, 1, WEIR_DEPTH_MAX, &depth);
-            break;
         case 'e':
-            valid = options_number(argv[0], "elements", optarg, false, 1, UINT64_MAX,
-                                   &limits->elements);
+            if (!options_number(argv[0], "elements", optarg, false, 1, UINT64_MAX,
+                                &limits->elements))
+                status = EX_USAGE;
             break;
         case 'b':
-            valid =
-                options_number(argv[0], "bytes", optarg, true, 1, VALUES_BYTES_MAX, &limits->bytes);
+            if (!options_number(argv[0], "bytes", optarg, true, 1, VALUES_BYTES_MAX,
+                                &limits->bytes))
+                status = EX_USAGE;
             break;
         case 'C':
             check->flags |= WEIR_CHECK_CANONICAL;
@@ -93,18 +91,11 @@ static int parse_options(int argc, char **argv, struct weir_check_options *check
         case 'U':
             check->flags |= WEIR_CHECK_UTF8;
             break;
-        case 'h':
-            return help();
-        case 'V':
-            return report_version();
         default:
-            return report_hint(argv[0]);
+            status = options_shared(argv[0], option, help, VALUES_BYTES_MAX, limits);
         }
-        if (!valid)
-            return EX_USAGE;
     }
-    limits->depth = (uint32_t)depth;
-    return -1;
+    return status;
 }
 
 static int check_file(struct weir_pool *pool, const struct weir_check_options *check,

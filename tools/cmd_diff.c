@@ -89,36 +89,23 @@ static int parse_options(int argc, char **argv, struct diff *diff)
         {"version", no_argument, NULL, 'V'},
         {NULL, 0, NULL, 0},
     };
-    uint64_t depth = 0;
+    int status = -1;
     int option;
 
-    while ((option = getopt_long(argc, argv, "d:eqhV", options, NULL)) != -1) {
-        bool valid = true;
+    while (status < 0 && (option = getopt_long(argc, argv, "d:eqhV", options, NULL)) != -1) {
         switch (option) {
-        case 'd':
-            valid = options_number(command, "depth", optarg, false, 1, WEIR_DEPTH_MAX, &depth);
-            break;
         case 'e':
             diff->encodings = true;
-            break;
-        case 'b':
-            valid = options_number(command, "max-value", optarg, true, 1, VALUES_BYTES_MAX,
-                                   &diff->limits.bytes);
             break;
         case 'q':
             diff->quiet = true;
             break;
-        case 'h':
-            return help();
-        case 'V':
-            return report_version();
         default:
-            return report_hint(command);
+            status = options_shared(command, option, help, VALUES_BYTES_MAX, &diff->limits);
         }
-        if (!valid)
-            return EX_USAGE;
     }
-    diff->limits.depth = (uint32_t)depth;
+    if (status >= 0)
+        return status;
     if (optind + 2 != argc)
         return report_usage(command, "two files are expected");
     if (strcmp(argv[optind], "-") == 0 && strcmp(argv[optind + 1], "-") == 0)

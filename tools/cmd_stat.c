@@ -63,38 +63,24 @@ static int parse_options(int argc, char **argv, struct stat_options *ret)
         {"version", no_argument, NULL, 'V'},
         {NULL, 0, NULL, 0},
     };
-    uint64_t depth = 0;
+    int status = -1;
     int option;
 
-    while ((option = getopt_long(argc, argv, "d:hV", options, NULL)) != -1) {
-        bool valid = true;
+    while (status < 0 && (option = getopt_long(argc, argv, "d:hV", options, NULL)) != -1) {
         switch (option) {
-        case 'd':
-            valid = options_number(command, "depth", optarg, false, 1, WEIR_DEPTH_MAX, &depth);
-            break;
-        case 'b':
-            valid = options_number(command, "max-value", optarg, true, 1, VALUES_BYTES_MAX,
-                                   &ret->limits.bytes);
-            break;
         case 'T':
             ret->table = true;
             break;
         case 't':
-            valid = options_number(command, "timeout", optarg, false, 1, TIMEOUT_SECONDS_MAX,
-                                   &ret->timeout_seconds);
+            if (!options_number(command, "timeout", optarg, false, 1, TIMEOUT_SECONDS_MAX,
+                                &ret->timeout_seconds))
+                status = EX_USAGE;
             break;
-        case 'h':
-            return help();
-        case 'V':
-            return report_version();
         default:
-            return report_hint(command);
+            status = options_shared(command, option, help, VALUES_BYTES_MAX, &ret->limits);
         }
-        if (!valid)
-            return EX_USAGE;
     }
-    ret->limits.depth = (uint32_t)depth;
-    return -1;
+    return status;
 }
 
 static bool is_address(const char *text)

@@ -67,6 +67,30 @@ bool options_backend(const char *command, const char *text, enum weir_backend *r
     return false;
 }
 
+int options_shared(const char *command, int option, int (*help)(void), uint64_t bytes_max,
+                   struct weir_limits *limits)
+{
+    uint64_t depth;
+
+    switch (option) {
+    case 'd':
+        if (!options_number(command, "depth", optarg, false, 1, WEIR_DEPTH_MAX, &depth))
+            return EX_USAGE;
+        limits->depth = (uint32_t)depth;
+        return -1;
+    case 'b':
+        if (!options_number(command, "max-value", optarg, true, 1, bytes_max, &limits->bytes))
+            return EX_USAGE;
+        return -1;
+    case 'h':
+        return help();
+    case 'V':
+        return report_version();
+    default:
+        return report_hint(command);
+    }
+}
+
 int options_limits(int argc, char **argv, int (*help)(void), uint64_t bytes_max,
                    struct weir_limits *limits)
 {
@@ -77,29 +101,10 @@ int options_limits(int argc, char **argv, int (*help)(void), uint64_t bytes_max,
         {"version", no_argument, NULL, 'V'},
         {NULL, 0, NULL, 0},
     };
-    uint64_t depth = 0;
+    int status = -1;
     int option;
 
-    while ((option = getopt_long(argc, argv, "d:hV", options, NULL)) != -1) {
-        bool valid = true;
-        switch (option) {
-        case 'd':
-            valid = options_number(argv[0], "depth", optarg, false, 1, WEIR_DEPTH_MAX, &depth);
-            break;
-        case 'b':
-            valid =
-                options_number(argv[0], "max-value", optarg, true, 1, bytes_max, &limits->bytes);
-            break;
-        case 'h':
-            return help();
-        case 'V':
-            return report_version();
-        default:
-            return report_hint(argv[0]);
-        }
-        if (!valid)
-            return EX_USAGE;
-    }
-    limits->depth = (uint32_t)depth;
-    return -1;
+    while (status < 0 && (option = getopt_long(argc, argv, "d:hV", options, NULL)) != -1)
+        status = options_shared(argv[0], option, help, bytes_max, limits);
+    return status;
 }
