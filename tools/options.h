@@ -24,9 +24,9 @@ bool options_number(const char *command, const char *option, const char *text, b
 bool options_backend(const char *command, const char *text, enum weir_backend *ret);
 
 /*
- * What getopt_long() found and the command itself does not know: 'd' --depth and 'b' --max-value (at
- * most @bytes_max), read into @limits; 'h' --help, which calls @help; 'V' --version; anything else
- * is wrong. Returns -1 to go on, or an exit status.
+ * What getopt_long() found and the command itself does not know: 'd' --depth and 'b' --max-value
+ * (at most @bytes_max), read into @limits; 'h' --help, which calls @help; 'V' --version; anything
+ * else is wrong. Returns -1 to go on, or an exit status.
  */
 int options_shared(const char *command, int option, int (*help)(void), uint64_t bytes_max,
                    struct weir_limits *limits);
