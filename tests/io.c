@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 /* Enough for a sanitizer on a busy machine; far less than what a program may take in all. */
-#define GUARD_SECONDS 60
+#define GUARD_SECONDS 150
 
 enum weir_backend io_backends[2] = {WEIR_BACKEND_URING, WEIR_BACKEND_POLL};
 enum weir_backend io_backend;

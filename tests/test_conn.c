@@ -1493,13 +1493,13 @@ static void a_crowd_with_every_mischief_ends_clean(void **state)
             crowd.hosts[i].act_ended = i % 2 ? mischief_ended : NULL;
             host_open(&crowd.hosts[i], &io, i % 3 == 0, &conn);
         }
-        for (unsigned step = 0; step < 4000; step++) {
+        for (unsigned step = 0; step < 2500; step++) {
             struct host *host = &crowd.hosts[test_random_below(&crowd.random, CROWD)];
             if (host->closed == 0)
                 poke_from_outside(host);
             if (step % 3 == 0)
                 weir_ring_run(io.ring, 0);
-            if (host->closed == 1 && step < 3000) {
+            if (host->closed == 1 && step < 2000) {
                 host_fini(host);
                 host_open(host, &io, step % 2 == 0, &conn);
             }
