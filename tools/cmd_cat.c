@@ -169,12 +169,11 @@ static int show(struct cat *cat, struct weir_view value)
 
 static int show_all(struct cat *cat, struct values *values)
 {
-    struct weir_slice value;
+    struct weir_view value;
     int rc;
 
-    while ((rc = values_next(values, &value)) == 0) {
-        rc = show(cat, value.view);
-        weir_slice_drop(&value);
+    while ((rc = values_next_view(values, &value)) == 0) {
+        rc = show(cat, value);
         if (rc < 0)
             return rc;
         cat->output_error = output_flush_some(&cat->output);

@@ -102,13 +102,14 @@ static int check_file(struct weir_pool *pool, const struct weir_check_options *c
                       const char *path)
 {
     struct values values;
-    struct weir_slice value;
+    struct weir_view value;
     int rc = values_open(&values, pool, &check->limits, path, true);
 
     values_require(&values, check->flags);
     while (rc == 0) {
-        while ((rc = values_next(&values, &value)) == 0)
-            weir_slice_drop(&value);
+        do
+            rc = values_next_view(&values, &value);
+        while (rc == 0);
         if (rc == -EAGAIN)
             rc = values_fill(&values);
     }

@@ -16,15 +16,14 @@
 
 static int count_all(struct values *values, struct census *census)
 {
-    struct weir_slice value;
+    struct weir_view value;
     int rc;
 
-    while ((rc = values_next(values, &value)) == 0) {
-        rc = census_add(census, value.view);
-        weir_slice_drop(&value);
-        if (rc < 0)
-            break;
-    }
+    do {
+        rc = values_next_view(values, &value);
+        if (rc == 0)
+            rc = census_add(census, value);
+    } while (rc == 0);
     return rc;
 }
 
