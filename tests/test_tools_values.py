@@ -11,8 +11,8 @@ import struct
 import sys
 
 import tools_support as support
-from tools_support import DOCUMENT, MEGABYTE, Ext, Pairs, RawStr, Weir, encode, equal, expect, parts, \
-    piped, place
+from tools_support import DOCUMENT, MEGABYTE, Ext, Pairs, RawStr, Weir, big_chunks, encode, equal, expect, \
+    parts, piped, place
 
 SEED = int(os.environ.get("WEIR_TEST_SEED", "20261123"), 0)
 TWICE = "a key that was there before"
@@ -133,7 +133,7 @@ RECORD = encode(sorted_maps({"id": 123456, "name": "a name of some length", "tag
 
 def big(weir):
     """A chunk of about a megabyte and how often it makes a large file."""
-    return RECORD * (MEGABYTE // len(RECORD)) + encode("s" * 100000), 20 if weir.sanitized else 190
+    return RECORD * (MEGABYTE // len(RECORD)) + encode("s" * 100000), big_chunks(weir)
 
 
 def test_fault_among_small(weir):
@@ -161,10 +161,10 @@ def test_fault_among_small(weir):
 
 
 def test_check_big(weir):
-    """200 MB through a pipe in constant memory, all forms checked"""
+    """100 MB through a pipe in constant memory, all forms checked"""
     chunk, count = big(weir)
     for options in (["--canonical", "--utf8"], ["--utf8", "--unique-keys"]):
-        equal(piped(weir, ["check", *options], chunk, count, 48 * MEGABYTE), (0, 0), options)
+        equal(piped(weir, ["check", *options], chunk, count), (0, 0), options)
 
 
 def test_cat_path(weir):
@@ -238,11 +238,11 @@ def test_cat_raw(weir):
 
 
 def test_cat_big(weir):
-    """200 MB through a pipe in constant memory, a part of each value, and raw"""
+    """100 MB through a pipe in constant memory, a part of each value, and raw"""
     chunk, count = big(weir)
     shown = MEGABYTE // len(RECORD) * count
-    equal(piped(weir, ["cat", "--path=/tags/1"], chunk, count, 48 * MEGABYTE), (0, 4 * shown))
-    status, size = piped(weir, ["cat", "--raw"], chunk, count, 48 * MEGABYTE)
+    equal(piped(weir, ["cat", "--path=/tags/1"], chunk, count), (0, 4 * shown))
+    status, size = piped(weir, ["cat", "--raw"], chunk, count)
     expect(status == 0 and size > len(chunk) * count, status, size)
 
 
