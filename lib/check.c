@@ -202,8 +202,9 @@ static bool check_all(struct checker *checker)
 /* Check with room for as many levels as most need, or for as many as there may be. */
 static __attribute__((noinline)) void check_shallow(struct checker *checker)
 {
-    struct level levels[1 + WEIR__DEPTH_DEFAULT] = {{UINT64_MAX, 0, 0, 0, 0, false}};
+    struct level levels[1 + WEIR__DEPTH_DEFAULT];
 
+    levels[0] = (struct level){UINT64_MAX, 0, 0, 0, 0, false};
     checker->levels = levels;
     check_all(checker);
 }

@@ -213,13 +213,13 @@ def test_big(files):
     record = encode({"id": 123456, "name": "a name of some length", "tags": ["x", "y"], "data": b"z" * 150})
     # The same values in other bytes, so that all are looked into.
     other = record.replace(encode(123456), b"\xcf" + struct.pack(">Q", 123456))
-    count, chunks = MEGABYTE // len(record), 10 if weir.sanitized else 100
+    count, chunks = MEGABYTE // len(record), support.big_chunks(weir)
     with open(files.a, "wb") as out:
         for _ in range(chunks):
             out.write(record * count)
         out.write(b"\x01")
     child = subprocess.Popen([weir.program, "diff", str(files.a), "-"], stdin=subprocess.PIPE,
-                             stdout=subprocess.PIPE, preexec_fn=weir.bound(48 * MEGABYTE))
+                             stdout=subprocess.PIPE, preexec_fn=weir.bound(support.LITTLE_MEMORY))
 
     def feed():
         with child.stdin:

@@ -6,6 +6,7 @@ Usage: test_tools_json.py [PROGRAM]. WEIR_TEST_SEED sets the seed of the random 
 """
 
 import json
+import math
 import os
 import random
 import struct
@@ -58,13 +59,18 @@ def test_floats(weir):
 
 
 def test_many_floats(weir):
-    """100,000 floats of 64 bits, every power of two among them, come out as by repr()"""
+    """120,000 floats of 64 bits, every power of two among them, come out as by repr()"""
     source = random.Random(SEED)
     bits = [source.getrandbits(64) for _ in range(60000)]
     bits += [power << 52 for power in range(2047)] + [(power << 52) - 1 for power in range(1, 2047)]
     bits += [source.getrandbits(source.randint(1, 52)) for _ in range(10000)]
     numbers = [struct.unpack(">d", struct.pack(">Q", each))[0] for each in bits]
     numbers += [round(source.uniform(-1e4, 1e4), source.randint(0, 6)) for _ in range(26000)]
+    # An integer by a power of ten, and what is next to it.
+    for _ in range(10000):
+        near = source.randrange(10 ** source.randint(1, 17)) / 10.0 ** source.randint(0, 18)
+        numbers += [near, -math.nextafter(near, math.inf)]
+    numbers += [sign * power for power in map(float, (f"1e{n}" for n in range(-20, 20))) for sign in (1, -1)]
     numbers = [number for number in numbers if number - number == 0]
     both_ways(weir, *numbers)
 

@@ -2,17 +2,19 @@
 """What the program weir does to the values of a file: forms that check is asked to insist on, parts
 that cat is asked to show, and as MessagePack-C shows them.
 
-Usage: test_tools_values.py [PROGRAM]. Prints TAP.
+Usage: test_tools_values.py [PROGRAM]. WEIR_TEST_SEED sets the seed. Prints TAP.
 """
 
+import os
 import random
 import struct
 import sys
 
 import tools_support as support
-from tools_support import DOCUMENT, MEGABYTE, Ext, Pairs, RawStr, Weir, encode, equal, expect, parts, \
-    piped, place
+from tools_support import DOCUMENT, MEGABYTE, Ext, Pairs, RawStr, Weir, big_chunks, encode, equal, expect, \
+    parts, piped, place
 
+SEED = int(os.environ.get("WEIR_TEST_SEED", "20261123"), 0)
 TWICE = "a key that was there before"
 ORDER = "a key that is not in the order of their bytes"
 INTEGER = "an integer that is not in its shortest form"
@@ -131,14 +133,38 @@ RECORD = encode(sorted_maps({"id": 123456, "name": "a name of some length", "tag
 
 def big(weir):
     """A chunk of about a megabyte and how often it makes a large file."""
-    return RECORD * (MEGABYTE // len(RECORD)) + encode("s" * 100000), 20 if weir.sanitized else 190
+    return RECORD * (MEGABYTE // len(RECORD)) + encode("s" * 100000), big_chunks(weir)
+
+
+def test_fault_among_small(weir):
+    """a fault among small values, wherever it lies in a piece that is read, is found at its place"""
+    rng = random.Random(SEED)
+    good = [encode([rng.randrange(1 << rng.randrange(33)), {"k": "x" * rng.randrange(9)}])
+            for _ in range(20000)]
+    faults = ((b"\x92\x01\xc1", 2, "/1", support.RESERVED, ()),
+              (b"\x91\x81\xa1k\x90", 4, "/0/k", "nested deeper than the limit", ("--depth=2",)),
+              (b"\x91\xa2\xc3(", 1, "/0", NO_UTF8, ("--utf8",)),
+              (b"\x82\x01\x02\x01\x03", 3, "/~@1", TWICE, ("--unique-keys",)))
+    size = sum(map(len, good))
+    expect(size > 3 * 65536, size)
+    lines = weir.cat(b"".join(good)).splitlines(keepends=True)
+    for number in range(16):
+        fault, offset, path, reason, options = faults[number % len(faults)]
+        index = rng.randrange(len(good))
+        before = b"".join(good[:index])
+        given = before + fault + b"".join(good[index:])
+        where = f"(stdin): {place(len(before) + offset, path)}: {reason}\n"
+        weir.bad(1, where, "check", *options, given=given)
+        if number % len(faults) < 2:
+            weir.bad(1, "weir cat: " + where, "cat", *options, given=given,
+                     stdout="".join(lines[:index]).encode())
 
 
 def test_check_big(weir):
-    """200 MB through a pipe in constant memory, all forms checked"""
+    """100 MB through a pipe in constant memory, all forms checked"""
     chunk, count = big(weir)
     for options in (["--canonical", "--utf8"], ["--utf8", "--unique-keys"]):
-        equal(piped(weir, ["check", *options], chunk, count, 48 * MEGABYTE), (0, 0), options)
+        equal(piped(weir, ["check", *options], chunk, count), (0, 0), options)
 
 
 def test_cat_path(weir):
@@ -212,16 +238,18 @@ def test_cat_raw(weir):
 
 
 def test_cat_big(weir):
-    """200 MB through a pipe in constant memory, a part of each value, and raw"""
+    """100 MB through a pipe in constant memory, a part of each value, and raw"""
     chunk, count = big(weir)
     shown = MEGABYTE // len(RECORD) * count
-    equal(piped(weir, ["cat", "--path=/tags/1"], chunk, count, 48 * MEGABYTE), (0, 4 * shown))
-    status, size = piped(weir, ["cat", "--raw"], chunk, count, 48 * MEGABYTE)
+    equal(piped(weir, ["cat", "--path=/tags/1"], chunk, count), (0, 4 * shown))
+    status, size = piped(weir, ["cat", "--raw"], chunk, count)
     expect(status == 0 and size > len(chunk) * count, status, size)
 
 
-TESTS = [test_canonical, test_unique_keys, test_utf8, test_first_fault, test_check_big, test_cat_path,
+TESTS = [test_canonical, test_unique_keys, test_utf8, test_first_fault, test_fault_among_small,
+         test_check_big, test_cat_path,
          test_cat_path_missing, test_cat_raw, test_cat_big]
 
 if __name__ == "__main__":
+    print(f"# WEIR_TEST_SEED={SEED}")
     sys.exit(support.run_tests(TESTS, Weir(support.program())))

@@ -76,7 +76,16 @@ class Weir:
         return self.good("cat", *options, given=data).decode()
 
 
-def piped(weir, arguments, chunk, count, limit_bytes):
+# What takes constant memory may map so much, and is given four times that.
+LITTLE_MEMORY = 24 * MEGABYTE
+
+
+def big_chunks(weir):
+    """How many chunks of a megabyte make a large file."""
+    return 10 if weir.sanitized else 4 * LITTLE_MEMORY // MEGABYTE
+
+
+def piped(weir, arguments, chunk, count, limit_bytes=LITTLE_MEMORY):
     """Write @chunk @count times into a run that may map so much. Returns (status, output bytes)."""
     child = subprocess.Popen([weir.program, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                              preexec_fn=weir.bound(limit_bytes))

@@ -272,7 +272,6 @@ void census_pack(struct weir_packer *packer, const struct census *census)
     struct census_row sum = sum_types(census);
     bool any = census->values != 0;
 
-    weir_pack_map(packer, 4);
     weir_pack_text(packer, "all");
     weir_pack_map(packer, 7);
     pack_number(packer, "values", census->values);

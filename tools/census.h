@@ -5,7 +5,8 @@
  *     struct census census;
  *     census_init(&census);
  *     rc = census_add(&census, value);      // for each value of a file
- *     census_pack(&packer, &census);        // a map of maps, as stat_table_print() takes it
+ *     weir_pack_map(&packer, CENSUS_SECTIONS);
+ *     census_pack(&packer, &census);        // then it is what stat_table_print() takes
  */
 #ifndef TOOLS_CENSUS_H
 #define TOOLS_CENSUS_H
@@ -61,7 +62,10 @@ void census_init(struct census *census);
  */
 int census_add(struct census *census, struct weir_view value);
 
-/* Write the census as a map of sections, each a map of counters by name. */
+/* Pairs that census_pack() writes. */
+#define CENSUS_SECTIONS 4
+
+/* Write the census as pairs of a map that is begun: sections, each a map of counters by name. */
 void census_pack(struct weir_packer *packer, const struct census *census);
 
 #endif

@@ -60,8 +60,8 @@ static int help(void)
            "  -h, --help         print this and exit\n"
            "  -V, --version      print the version and exit\n"
            "\n"
-           "Exit status: 0 all is well, 1 a file is bad, or no value has the path, 66 a file\n"
-           "cannot be opened.\n"
+           "Exit status: 0 all is well, 1 a file is bad, or no value has the path, 64 wrong\n"
+           "usage, 66 a file cannot be opened, 71 out of memory, 74 reading or writing failed.\n"
            "\n"
            "Example:\n"
            "  $ printf '\\x93\\x01\\xc3\\xa2hi' | weir cat\n"
@@ -169,12 +169,11 @@ static int show(struct cat *cat, struct weir_view value)
 
 static int show_all(struct cat *cat, struct values *values)
 {
-    struct weir_slice value;
+    struct weir_view value;
     int rc;
 
-    while ((rc = values_next(values, &value)) == 0) {
-        rc = show(cat, value.view);
-        weir_slice_drop(&value);
+    while ((rc = values_next_view(values, &value)) == 0) {
+        rc = show(cat, value);
         if (rc < 0)
             return rc;
         cat->output_error = output_flush_some(&cat->output);

@@ -39,7 +39,9 @@ static int help(void)
            "  -h, --help         print this and exit\n"
            "  -V, --version      print the version and exit\n"
            "\n"
-           "Exit status: 0 all files are good, 1 a file is bad, 66 a file cannot be opened.\n"
+           "Exit status: 0 all files are good, 1 a file is bad, 64 wrong usage, 66 a file cannot\n"
+           "be opened, 71 out of memory, 74 reading failed. Of several files that are not good\n"
+           "the first decides.\n"
            "\n"
            "Example:\n"
            "  $ printf '\\x92\\x01\\xc1' | weir check\n"
@@ -102,13 +104,14 @@ static int check_file(struct weir_pool *pool, const struct weir_check_options *c
                       const char *path)
 {
     struct values values;
-    struct weir_slice value;
+    struct weir_view value;
     int rc = values_open(&values, pool, &check->limits, path, true);
 
     values_require(&values, check->flags);
     while (rc == 0) {
-        while ((rc = values_next(&values, &value)) == 0)
-            weir_slice_drop(&value);
+        do
+            rc = values_next_view(&values, &value);
+        while (rc == 0);
         if (rc == -EAGAIN)
             rc = values_fill(&values);
     }

@@ -30,7 +30,7 @@ static const char command[] = "weir diff";
 /* One of the files, and its value that is compared. */
 struct side {
     struct values values;
-    struct weir_slice value;
+    struct weir_view value;
     uint64_t from; /* its offset in the file */
     bool ended;
     int rc;
@@ -66,8 +66,8 @@ static int help(void)
            "  -h, --help         print this and exit\n"
            "  -V, --version      print the version and exit\n"
            "\n"
-           "Exit status: 0 the files are the same, 1 they differ, 65 a file is bad, 66 a file\n"
-           "cannot be opened.\n"
+           "Exit status: 0 the files are the same, 1 they differ, 64 wrong usage, 65 a file is\n"
+           "bad, 66 a file cannot be opened, 71 out of memory, 74 reading or writing failed.\n"
            "\n"
            "Example:\n"
            "  $ echo '{\"id\":1,\"tags\":[\"a\",\"b\"]}' | weir pack > a.mp\n"
@@ -118,15 +118,14 @@ static int side_next(struct side *side)
 {
     int rc;
 
-    weir_slice_drop(&side->value);
-    while ((rc = values_next(&side->values, &side->value)) == -EAGAIN) {
+    while ((rc = values_next_view(&side->values, &side->value)) == -EAGAIN) {
         rc = values_fill(&side->values);
         side->ended = rc == VALUES_END;
         if (rc != 0)
             return side->ended ? 0 : rc;
     }
     if (rc == 0)
-        side->from = weir_stream_offset(&side->values.stream) - side->value.view.size;
+        side->from = weir_stream_offset(&side->values.stream) - side->value.size;
     return rc;
 }
 
@@ -208,7 +207,7 @@ struct shown {
 static void read_shown(const struct side *side, size_t at, struct shown *ret)
 {
     struct weir_unpacker cursor;
-    struct weir_view input = weir_view_of(side->value.view.data + at, side->value.view.size - at);
+    struct weir_view input = weir_view_of(side->value.data + at, side->value.size - at);
 
     ret->offset = side->from + at;
     weir_unpack_init(&cursor, input, NULL);
@@ -254,7 +253,7 @@ static int show_side(struct diff *diff, const struct side *side, enum difference
     size_t same;
     int rc = 0;
 
-    path_text(side->value.view, (size_t)(own->offset - side->from), path);
+    path_text(side->value, (size_t)(own->offset - side->from), path);
     show_place(diff, side, own->offset, path);
     if (difference == DIFFERENCE_COUNT)
         printf("%s of %" PRIu32, own->value.type == WEIR_TYPE_MAP ? "a map" : "an array",
@@ -318,7 +317,7 @@ static int compare_all(struct diff *diff)
             rc = diff->quiet ? 0 : show_end(diff);
             break;
         }
-        difference = compare(a->value.view, b->value.view, diff->encodings, &at[0], &at[1]);
+        difference = compare(a->value, b->value, diff->encodings, &at[0], &at[1]);
         if (difference != DIFFERENCE_NONE) {
             rc = diff->quiet ? 0 : show_difference(diff, difference, at);
             break;
@@ -329,7 +328,6 @@ static int compare_all(struct diff *diff)
 
 static int close_side(struct side *side)
 {
-    weir_slice_drop(&side->value);
     int status = values_close(&side->values, command, side->rc);
     /* 1 says that the files differ. */
     return status == REPORT_BAD_DATA ? EX_DATAERR : status;

@@ -44,6 +44,9 @@ static int help(void)
            "  -h, --help         print this and exit\n"
            "  -V, --version      print the version and exit\n"
            "\n"
+           "Exit status: 0 all is well, 1 a file is bad, 64 wrong usage, 66 a file cannot be\n"
+           "opened, 71 out of memory, 74 reading or writing failed.\n"
+           "\n"
            "Example:\n"
            "  $ echo '[1, true, \"hi\"]' | weir pack | od -An -tx1\n"
            "   93 01 c3 a2 68 69\n");

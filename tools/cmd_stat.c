@@ -39,10 +39,12 @@ static int help(void)
            "Of a file are counted: all values, elements (arrays and maps as well as what is in\n"
            "them) and bytes; by type, elements, bytes (of an array or map those of its head),\n"
            "bytes that the shortest form would save, and lengths; values by size, up to a power\n"
-           "of two; elements by depth.\n"
+           "of two; elements by depth. The line says whose it is, as \"file\"; so does a heading\n"
+           "where there are tables of several files.\n"
            "\n"
-           "Exit status: 0; 1 the service refused, or a file is bad; 64 wrong usage; 66 a file\n"
-           "cannot be opened; 69 the service cannot be reached.\n"
+           "Exit status: 0 all is well, 1 the service refused, or a file is bad, 64 wrong usage,\n"
+           "66 a file cannot be opened, 69 the service cannot be reached, 71 out of memory, 74\n"
+           "reading or writing failed.\n"
            "\n"
            "Example:\n"
            "  $ printf '\\x92\\xcd\\x00\\x07\\xa2hi' | weir stat | jq -c .depths\n"
@@ -102,8 +104,9 @@ int weir_cmd_stat(int argc, char **argv)
             return report_usage(command, "one address is expected");
         return stat_service(command, argv[optind], &options);
     }
+    options.headings = optind + 1 < argc;
     status = EX_OK;
-    for (int i = optind; i < argc; i++)
+    for (int i = optind; i < argc && !ferror(stdout); i++)
         status = report_first(status, stat_file(command, argv[i], &options));
     return status;
 }

@@ -91,6 +91,49 @@ static void next_decimal(struct decimal *d, int digits)
     }
 }
 
+/* Up to DBL_DIG digits of an integer, which has no zeros at its end unless it is one. */
+static void take_digits(uint64_t integer, int decimals, struct decimal *ret)
+{
+    char reversed[20];
+    int count = 0;
+
+    do {
+        reversed[count++] = (char)('0' + integer % 10);
+        integer /= 10;
+    } while (integer != 0);
+    ret->exponent = count - 1 - decimals;
+    int zeros = 0;
+    while (zeros < count - 1 && reversed[zeros] == '0')
+        zeros++;
+    ret->count = count - zeros;
+    for (int i = 0; i < ret->count; i++)
+        ret->digits[i] = reversed[count - 1 - i];
+}
+
+/*
+ * Most floats that people write are an integer of up to DBL_DIG digits by a power of ten. Both are
+ * exact, so their quotient is what the decimal reads back as, and no other decimal of so many
+ * digits reads back as the same: with the fewest decimals it is the shortest. The product is off by
+ * less than a quarter, so that rounding it finds the integer.
+ */
+static bool is_short(double value, struct decimal *ret)
+{
+    static const double powers[] = {1e0, 1e1, 1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
+                                    1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15};
+    const double integers_end = 1e15;
+    double magnitude = fabs(value);
+
+    for (int i = 0; i <= DBL_DIG && magnitude * powers[i] < integers_end; i++) {
+        uint64_t integer = (uint64_t)(magnitude * powers[i] + 0.5);
+        if ((double)integer / powers[i] == magnitude) {
+            take_digits(integer, i, ret);
+            ret->negative = signbit(value) != 0;
+            return true;
+        }
+    }
+    return false;
+}
+
 /*
  * Some decimal of DBL_DIG digits reads back if one of fewer does, and DBL_DECIMAL_DIG digits always
  * do, so that at most three precisions are tried; subnormals have fewer digits. The decimal that is
@@ -105,6 +148,8 @@ size_t number_f64_text(double value, char ret[NUMBER_TEXT_BYTES])
     bool power = fabs(frexp(value, &exponent)) == 0.5;
     int digits = value != 0 && fabs(value) < DBL_MIN ? 1 : DBL_DIG;
 
+    if (is_short(value, &decimal))
+        return lay_out(&decimal, ret);
     for (;; digits++) {
         snprintf(text, sizeof(text), "%.*e", digits - 1, value);
         take_apart(text, &decimal);

@@ -16,19 +16,20 @@
 
 static int count_all(struct values *values, struct census *census)
 {
-    struct weir_slice value;
+    struct weir_view value;
     int rc;
 
-    while ((rc = values_next(values, &value)) == 0) {
-        rc = census_add(census, value.view);
-        weir_slice_drop(&value);
-        if (rc < 0)
-            break;
-    }
+    do {
+        rc = values_next_view(values, &value);
+        if (rc == 0)
+            rc = census_add(census, value);
+    } while (rc == 0);
     return rc;
 }
 
-static int print(const struct census *census, struct weir_pool *pool, bool table)
+/* A line of JSON says whose it is, a table only where there are several. */
+static int print(const struct census *census, struct weir_pool *pool, const char *name,
+                 const struct stat_options *options)
 {
     struct weir_buf buf;
     struct weir_packer packer;
@@ -37,11 +38,18 @@ static int print(const struct census *census, struct weir_pool *pool, bool table
     int rc = weir_buf_init(&buf, pool, NULL);
     if (rc == 0) {
         weir_pack_begin(&packer, &buf, 0);
+        weir_pack_map(&packer, CENSUS_SECTIONS + (options->table ? 0 : 1));
+        if (!options->table) {
+            weir_pack_text(&packer, "file");
+            weir_pack_text(&packer, name);
+        }
         census_pack(&packer, census);
         rc = weir_pack_end(&packer, &map);
     }
+    if (rc == 0 && options->table && options->headings)
+        printf("==> %s <==\n", name);
     if (rc == 0)
-        rc = table ? stat_table_print(map, stdout) : json_line_print(map, pool, stdout);
+        rc = options->table ? stat_table_print(map, stdout) : json_line_print(map, pool, stdout);
     weir_buf_fini(&buf);
     return rc;
 }
@@ -62,9 +70,10 @@ int stat_file(const char *command, const char *path, const struct stat_options *
         if (rc == -EAGAIN)
             rc = values_fill(&values);
     }
+    const char *name = values.input.name;
     int status = values_close(&values, command, rc);
     if (status == EX_OK) {
-        rc = print(&census, pool, options->table);
+        rc = print(&census, pool, name, options);
         if (rc == -ENOMEM || rc == -ENOBUFS)
             status = report_memory_error(command, rc);
         else if (rc < 0)

@@ -9,7 +9,8 @@
 #include <weir/unpack.h>
 
 struct stat_options {
-    bool table; /* for people, instead of JSON */
+    bool table;    /* for people, instead of JSON */
+    bool headings; /* the names of files over their tables */
     uint64_t timeout_seconds;
     struct weir_limits limits; /* of a file's values */
 };

@@ -12,12 +12,15 @@
 
 #define IOVECS 16
 
+/* A value up to this size is checked together with what follows it in memory. */
+#define TOGETHER_BYTES_MAX 4096
+
 int values_open(struct values *values, struct weir_pool *pool, const struct weir_limits *limits,
                 const char *path, bool ahead)
 {
     memset(values, 0, sizeof(*values));
-    values->check.limits = *limits;
-    values->check.limits.bytes = 0; /* the stream sees to it */
+    /* Of the limits of one value the stream sees to the others. */
+    values->check.limits.depth = limits->depth;
     weir_arena_init(&values->keys, pool, NULL);
     values->check.arena = &values->keys;
     weir_stream_init(&values->stream, pool, limits);
@@ -96,45 +99,83 @@ static int diagnose(struct values *values)
     return rc;
 }
 
+/*
+ * What to look at for @value: what was read behind it as well, if that is in the same piece of
+ * memory. For small values a call for each would cost more than the look.
+ */
+static struct weir_view with_following(const struct values *values, struct weir_view value)
+{
+    struct weir_view fed = values->fed.view;
+    uintptr_t end = (uintptr_t)value.data + value.size;
+
+    if (value.size > TOGETHER_BYTES_MAX || end < (uintptr_t)fed.data ||
+        end - (uintptr_t)fed.data > fed.size)
+        return value;
+    size_t behind = fed.size - (size_t)(end - (uintptr_t)fed.data);
+    return weir_view_of(value.data, value.size + behind);
+}
+
+/* Whether the value that the stream has handed out last is as is wanted. Returns 0 or an error. */
+static int check_value(struct values *values, struct weir_view value)
+{
+    struct weir_fault fault;
+    uint64_t to = weir_stream_offset(&values->stream);
+    uint64_t from = to - value.size;
+
+    if (to <= values->checked_to)
+        return 0;
+    int rc = weir_check_with(with_following(values, value), &values->check, NULL, &fault);
+    values->checked_to = from + fault.offset;
+    /* A fault behind the value is that of the one in which it lies, once that is complete. */
+    if (values->checked_to >= to)
+        return 0;
+    return rc == -ENOMEM ? rc : set_fault(values, value, from, fault.offset, fault.reason);
+}
+
 int values_next(struct values *values, struct weir_slice *ret)
 {
     struct weir_slice value;
-    struct weir_fault fault;
 
     int rc = weir_stream_next(&values->stream, &value);
     if (rc == -EBADMSG || rc == -EMSGSIZE)
         return diagnose(values);
     if (rc < 0)
         return rc;
-    rc = weir_check_with(value.view, &values->check, NULL, &fault);
-    if (rc < 0) {
-        uint64_t from = weir_stream_offset(&values->stream) - value.view.size;
-        if (rc != -ENOMEM)
-            rc = set_fault(values, value.view, from, fault.offset, fault.reason);
+    rc = check_value(values, value.view);
+    if (rc < 0)
         weir_slice_drop(&value);
-        return rc;
-    }
-    *ret = value;
-    return 0;
+    else
+        *ret = value;
+    return rc;
+}
+
+int values_next_view(struct values *values, struct weir_view *ret)
+{
+    struct weir_view value;
+
+    int rc = weir_stream_next_view(&values->stream, &value);
+    if (rc == -EBADMSG || rc == -EMSGSIZE)
+        return diagnose(values);
+    if (rc == 0)
+        rc = check_value(values, value);
+    if (rc == 0)
+        *ret = value;
+    return rc;
 }
 
 int values_fill(struct values *values)
 {
-    struct weir_slice slice;
+    struct weir_slice *fed = &values->fed;
 
     forget(values);
-    int rc = input_read(&values->input, &slice);
+    weir_slice_drop(fed);
+    int rc = input_read(&values->input, fed);
     if (rc < 0)
         return rc;
-    if (slice.view.size == 0) {
-        weir_slice_drop(&slice);
+    if (fed->view.size == 0)
         return weir_stream_is_partial(&values->stream) ? diagnose(values) : VALUES_END;
-    }
-    rc = weir_buf_append_slice(&values->kept, &slice);
-    if (rc == 0)
-        rc = weir_stream_feed(&values->stream, &slice);
-    weir_slice_drop(&slice);
-    return rc;
+    rc = weir_buf_append_slice(&values->kept, fed);
+    return rc == 0 ? weir_stream_feed(&values->stream, fed) : rc;
 }
 
 int values_close(struct values *values, const char *command, int rc)
@@ -149,6 +190,7 @@ int values_close(struct values *values, const char *command, int rc)
     } else if (rc < 0) {
         status = input_report(&values->input, command, rc);
     }
+    weir_slice_drop(&values->fed);
     weir_arena_fini(&values->keys);
     weir_buf_fini(&values->kept);
     weir_stream_fini(&values->stream);

@@ -3,14 +3,12 @@
  * values: the MessagePack values of a file, one after the other, each checked.
  *
  *     struct values values;
- *     struct weir_slice value;
+ *     struct weir_view value;
  *     int rc;
  *     rc = values_open(&values, pool, &limits, path, true);
  *     while (rc == 0) {
- *         while ((rc = values_next(&values, &value)) == 0) {
- *             use(value.view);
- *             weir_slice_drop(&value);
- *         }
+ *         while ((rc = values_next_view(&values, &value)) == 0)
+ *             use(value);
  *         if (rc == -EAGAIN)
  *             rc = values_fill(&values);   // a good moment to write out what there is
  *     }
@@ -38,8 +36,10 @@
 struct values {
     struct input input;
     struct weir_stream stream;
-    struct weir_check_options check; /* its limit of bytes is the stream's affair */
+    struct weir_check_options check; /* of the limits only the depth */
     struct weir_arena keys;          /* of the value that is checked */
+    struct weir_slice fed;           /* to the stream, last */
+    uint64_t checked_to;             /* offset in the file: no fault was found before that */
     struct weir_buf kept; /* what was read and not handed out, to look into for a fault */
     uint64_t kept_from;   /* offset of its first byte in the file */
     uint64_t fault_offset;
@@ -60,7 +60,7 @@ struct values {
 int values_open(struct values *values, struct weir_pool *pool, const struct weir_limits *limits,
                 const char *path, bool ahead);
 
-/* Want values to be more than well-formed from here on: @flags are those of check.h. */
+/* Want values to be more than well-formed, before the first one: @flags are those of check.h. */
 void values_require(struct values *values, uint32_t flags);
 
 /*
@@ -69,6 +69,9 @@ void values_require(struct values *values, uint32_t flags);
  * Returns  0; -EAGAIN values_fill() is next; another error: that is all.
  */
 int values_next(struct values *values, struct weir_slice *ret);
+
+/* The same as a view, which is valid until the next call for @values, whichever. */
+int values_next_view(struct values *values, struct weir_view *ret);
 
 /* Read on. Returns 0, VALUES_END, or an error, which includes a value that the file cuts off. */
 int values_fill(struct values *values);

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -65,6 +66,22 @@ static int help(void)
     return report_stdout("weir");
 }
 
+static bool is_help(const char *argument)
+{
+    return strcmp(argument, "--help") == 0 || strcmp(argument, "-h") == 0;
+}
+
+static int help_about(const char *name)
+{
+    static char option[] = "--help";
+    const struct command *command = find(name);
+
+    if (command == NULL)
+        return report_usage("weir", "unknown command '%s'", name);
+    char *arguments[] = {command->full_name, option, NULL};
+    return command->run(2, arguments);
+}
+
 /* A descriptor that is closed would be given to the next file that is opened. Take it with one
  * that fails when it is used. */
 static int occupy_standard_descriptors(void)
@@ -86,20 +103,12 @@ int main(int argc, char **argv)
     if (argc < 2)
         return report_usage("weir", "a command is missing");
     const char *name = argv[1];
-    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 ||
-        (strcmp(name, "help") == 0 && argc == 2))
+    if (is_help(name) || (strcmp(name, "help") == 0 && (argc == 2 || is_help(argv[2]))))
         return help();
     if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0)
         return report_version();
-    if (strcmp(name, "help") == 0) {
-        static char option[] = "--help";
-        static char *arguments[] = {NULL, option, NULL};
-        const struct command *command = find(argv[2]);
-        if (command == NULL)
-            return report_usage("weir", "unknown command '%s'", argv[2]);
-        arguments[0] = command->full_name;
-        return command->run(2, arguments);
-    }
+    if (strcmp(name, "help") == 0)
+        return argc == 3 ? help_about(argv[2]) : report_usage("weir", "one command is expected");
     const struct command *command = find(name);
     if (command == NULL)
         return report_usage("weir", "unknown %s '%s'", name[0] == '-' ? "option" : "command", name);
