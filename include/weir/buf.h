@@ -388,7 +388,8 @@ WEIR_API int weir_buf_reserve_slow(struct weir_buf *buf, size_t size_bytes, uint
  * Private: whether bytes of @block may be linked into the message that is begun by
  * weir_buf_link_here().
  */
-WEIR_INLINE bool weir_buf_may_link(const struct weir_buf *buf, const struct weir_block *block)
+WEIR_ALWAYS_INLINE bool weir_buf_may_link(const struct weir_buf *buf,
+                                          const struct weir_block *block)
 {
     return buf->links_left != 0 &&
            (block == NULL || (block == buf->linked && buf->linked_refs != 0));
@@ -398,8 +399,8 @@ WEIR_INLINE bool weir_buf_may_link(const struct weir_buf *buf, const struct weir
  * Private: link @slice, of less than 4 GiB, into the message. @pos is behind the last byte written,
  * of which there is one since the last link. No atomic operation, and nothing that can fail.
  */
-WEIR_INLINE void weir_buf_link_here(struct weir_buf *buf, uint8_t *pos,
-                                    const struct weir_slice *slice)
+WEIR_ALWAYS_INLINE void weir_buf_link_here(struct weir_buf *buf, uint8_t *pos,
+                                           const struct weir_slice *slice)
 {
     struct weir_buf_segment *last = buf->last;
     size_t fresh = (size_t)(pos - buf->open);

@@ -200,8 +200,10 @@ WEIR_INLINE void weir_pack_bin(struct weir_packer *packer, struct weir_view byte
  *              operation, from the second time on that a block is linked in a row, or where the
  *              slice belongs to nobody, and nothing limits the buffer or its messages.
  */
-WEIR_INLINE void weir_pack_str_slice(struct weir_packer *packer, const struct weir_slice *slice);
-WEIR_INLINE void weir_pack_bin_slice(struct weir_packer *packer, const struct weir_slice *slice);
+WEIR_ALWAYS_INLINE void weir_pack_str_slice(struct weir_packer *packer,
+                                            const struct weir_slice *slice);
+WEIR_ALWAYS_INLINE void weir_pack_bin_slice(struct weir_packer *packer,
+                                            const struct weir_slice *slice);
 
 /** Write the head of an array; @count values must follow. */
 WEIR_INLINE void weir_pack_array(struct weir_packer *packer, size_t count);
@@ -715,12 +717,14 @@ WEIR_ALWAYS_INLINE void weir_pack_slice(struct weir_packer *packer, unsigned tag
     packer->pos = pos;
 }
 
-WEIR_INLINE void weir_pack_str_slice(struct weir_packer *packer, const struct weir_slice *slice)
+WEIR_ALWAYS_INLINE void weir_pack_str_slice(struct weir_packer *packer,
+                                            const struct weir_slice *slice)
 {
     weir_pack_slice(packer, WEIR_TAG_STR8, slice);
 }
 
-WEIR_INLINE void weir_pack_bin_slice(struct weir_packer *packer, const struct weir_slice *slice)
+WEIR_ALWAYS_INLINE void weir_pack_bin_slice(struct weir_packer *packer,
+                                            const struct weir_slice *slice)
 {
     weir_pack_slice(packer, WEIR_TAG_BIN8, slice);
 }
