@@ -484,12 +484,17 @@ WEIR_ALWAYS_INLINE void weir_pack_uint(struct weir_packer *packer, uint64_t valu
     packer->values++;
     if (WEIR_UNLIKELY(weir_pack_room_bytes(packer) < 9)) {
         weir_pack_go_on(packer, weir_pack_uint_slow(packer->buf, packer->pos, value));
-    } else if (value < 0x80) {
-        *packer->pos++ = (uint8_t)value;
     } else {
+        /* A fixint, too, without a branch: compilers make one of a condition in C, which is
+         * mispredicted where widths vary. */
+        uint8_t *at = packer->pos;
         unsigned log2_bytes =
             (value > UINT8_MAX) + (unsigned)(value > UINT16_MAX) + (value > UINT32_MAX);
-        weir_pack_number(packer, WEIR_TAG_UINT8, log2_bytes, value);
+        unsigned bytes = 1u << log2_bytes;
+        unsigned wide = 0u - (unsigned)(value > 0x7f);
+        at[0] = (uint8_t)(((WEIR_TAG_UINT8 + log2_bytes) & wide) | ((unsigned)value & ~wide));
+        weir_wire_store64(at + 1, value << (64 - 8 * bytes));
+        packer->pos = at + 1 + (bytes & wide);
     }
 }
 
