@@ -236,7 +236,9 @@ WEIR_INLINE void weir_pack_open_map(struct weir_packer *packer, struct weir_pack
  *              than the head has room for; -EBADMSG a map with a key that lacks its value. The
  *              offset is that of the container. -EBADMSG containers within, whose counts were
  *              given, lack values on the whole, as in weir_pack_end(); the offset is that one's.
- * Cost         constant, unless weir_pack_raw() was called in it: then a walk over its heads.
+ * Cost         constant, unless weir_pack_raw() was called in it, not in a container opened within:
+ *              then a walk over all heads from its own on. So containers opened within each other
+ *              that all have raw bytes of their own cost their depth times their heads.
  */
 WEIR_INLINE void weir_pack_close(struct weir_packer *packer, struct weir_pack_scope *scope);
 
