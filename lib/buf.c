@@ -8,6 +8,8 @@
 #define INITIAL_BYTES 4096u
 #define SEGMENT_MAX_BYTES (64u << 10)
 #define LINK_MIN_BYTES 4096u
+/* A table of segments up to this size is kept by a reset. */
+#define TABLE_KEPT_BYTES 4096u
 
 int weir_buf_init(struct weir_buf *buf, struct weir_pool *pool,
                   const struct weir_buf_options *options)
@@ -37,6 +39,7 @@ int weir_buf_init(struct weir_buf *buf, struct weir_pool *pool,
 void weir_buf_fini(struct weir_buf *buf)
 {
     weir__buf_give_back_spare(buf);
+    weir__buf_give_back_linked(buf);
     for (uint32_t i = 0; i < buf->count; i++)
         weir_block_drop(buf->segments[buf->first + i].block);
     weir_block_drop(buf->table);
@@ -50,6 +53,7 @@ int weir__buf_reserve_table(struct weir_buf *buf, uint32_t more)
     size_t live_bytes = buf->count * sizeof(*live);
     struct weir_block *table;
 
+    weir__buf_revoke_links(buf);
     if (more <= buf->capacity - buf->first - buf->count)
         return 0;
     if (buf->first >= buf->capacity / 2 && more <= buf->capacity - buf->count) {
@@ -89,6 +93,10 @@ int weir__buf_take_segment(struct weir_buf *buf, size_t need_bytes)
         return rc;
     weir__buf_close_segment(buf);
     weir__buf_drop_empty_last(buf);
+    if (buf->count == 0) {
+        buf->mixed = false;
+        buf->linked_taken = buf->linked_refs;
+    }
     weir__buf_push_segment(buf, block->data, 0, block);
     weir__buf_open_segment(buf, block->data);
     /* The limit is on the bytes in the buffer, not on what its segments have room for. */
@@ -242,8 +250,9 @@ static void link_slice(struct weir_buf *buf, const struct weir_slice *slice)
         weir__buf_drop_empty_last(buf);
     if (first)
         buf->message_index = buf->count - (before != 0 || buf->headroom_left != 0);
-    weir__buf_push_segment(buf, data, slice->view.size,
-                           block != NULL ? weir_block_hold(block) : NULL);
+    weir__buf_spare_linked(buf, block);
+    buf->linked_refs -= block != NULL;
+    weir__buf_push_segment(buf, data, slice->view.size, block);
     if (pos != NULL) {
         /* The rest of the block is not wasted: two entries over one block, each with its hold. */
         weir__buf_push_segment(buf, pos, 0, open);
@@ -252,7 +261,6 @@ static void link_slice(struct weir_buf *buf, const struct weir_slice *slice)
     if (in_message) {
         buf->message = pos;
         buf->message_fixed = before + slice->view.size;
-        buf->slow_messages = true;
         if (buf->message_limit_bytes != 0)
             weir__buf_update_end(buf);
     }
@@ -285,32 +293,21 @@ int weir_buf_append_slice(struct weir_buf *buf, const struct weir_slice *slice)
 
 int weir__buf_link(struct weir_buf *buf, const struct weir_slice *slice)
 {
-    size_t run = (size_t)(buf->pos - buf->message);
-    size_t fresh = (size_t)(buf->pos - buf->open);
     size_t size = slice->view.size;
 
     assert(buf->message != NULL && size != 0);
-    /* The same in a quarter of the time where there is something to link behind, and no limit. */
-    if (run == 0 || buf->headroom_left != 0 || buf->growth.limit != 0 ||
-        buf->message_limit_bytes != 0 || buf->capacity - buf->first - buf->count < 2 ||
-        size > SIZE_MAX - buf->settled_bytes - fresh)
+    /* Links of less than 2^32 bytes, of which there are less than 2^31, overflow no 64 bits. */
+    if (sizeof(size_t) < sizeof(uint64_t) || buf->slow_messages || buf->growth.limit != 0 ||
+        buf->pos == buf->message || size > UINT32_MAX || size > SIZE_MAX - weir_buf_size(buf))
         return link_checked(buf, slice);
-    struct weir_buf_segment *last = weir__buf_last_segment(buf);
-    struct weir_buf_segment linked = {(uint8_t *)(uintptr_t)slice->view.data, size, slice->block};
-    struct weir_buf_segment rest = {buf->pos, 0, weir__buf_hold_open(buf)};
-    if (linked.block != NULL)
-        weir_block_hold(linked.block);
-    if (buf->message_fixed == 0)
-        buf->message_index = buf->count - 1;
-    last->size += fresh;
-    last[1] = linked;
-    last[2] = rest;
-    buf->count += 2;
-    buf->settled_bytes += fresh + size;
-    buf->open = buf->pos;
-    buf->message = buf->pos;
-    buf->message_fixed += run + size;
-    buf->slow_messages = true;
+    if (buf->links_left == 0) {
+        int rc = weir__buf_reserve_table(buf, 2);
+        if (rc != 0)
+            return rc;
+        weir__buf_allow_links(buf);
+    }
+    weir__buf_spare_linked(buf, slice->block);
+    weir_buf_link_here(buf, buf->pos, slice);
     return 0;
 }
 
@@ -373,6 +370,7 @@ void weir_buf_consume(struct weir_buf *buf, size_t size_bytes)
     assert(buf->message == NULL);
     assert(size_bytes <= weir_buf_size(buf));
     weir__buf_settle(buf);
+    weir__buf_revoke_links(buf);
     const struct weir_block *open = buf->pos != NULL ? weir__buf_last_segment(buf)->block : NULL;
     buf->settled_bytes -= size_bytes;
     buf->consumed_bytes += size_bytes;
@@ -388,6 +386,7 @@ void weir_buf_consume(struct weir_buf *buf, size_t size_bytes)
         buf->first++;
         buf->count--;
     }
+    weir__buf_give_back_linked(buf);
     if (buf->count == 0)
         buf->first = 0;
     if (buf->messages_max != 0)
@@ -396,20 +395,40 @@ void weir_buf_consume(struct weir_buf *buf, size_t size_bytes)
     weir__buf_update_end(buf);
 }
 
+/* Drop the references of all entries; @open is the block of the open segment, which keeps one. */
+static void drop_entries(struct weir_buf *buf, const struct weir_block *open)
+{
+    uint32_t count = buf->count - (open != NULL);
+
+    weir__buf_revoke_links(buf);
+    if (buf->mixed) {
+        for (uint32_t i = 0; i < count; i++)
+            weir__buf_drop(buf, buf->segments[buf->first + i].block, open);
+        buf->spare_taken = buf->spare_refs;
+        buf->linked_taken = buf->linked_refs;
+    } else {
+        /* Whatever they hold is of these, so they need no look. */
+        buf->spare_refs = buf->spare_taken;
+        buf->linked_refs = buf->linked_taken;
+    }
+    buf->mixed = false;
+    weir__buf_give_back_linked(buf);
+}
+
 void weir_buf_reset(struct weir_buf *buf)
 {
     struct weir_block *kept = buf->pos != NULL ? weir__buf_last_segment(buf)->block : NULL;
-    uint32_t others = buf->count - (kept != NULL);
 
-    for (uint32_t i = 0; i < others; i++)
-        weir__buf_drop(buf, buf->segments[buf->first + i].block, kept);
+    drop_entries(buf, kept);
     bool ours = kept != NULL && weir__buf_is_exclusive(buf, kept);
     if (!ours)
         weir__buf_give_back_spare(buf);
-    weir_block_drop(buf->table);
-    buf->table = NULL;
-    buf->segments = buf->inline_segments;
-    buf->capacity = WEIR_BUF_INLINE_SEGMENTS;
+    if (buf->table != NULL && buf->table->size > TABLE_KEPT_BYTES) {
+        weir_block_drop(buf->table);
+        buf->table = NULL;
+        buf->segments = buf->inline_segments;
+        buf->capacity = WEIR_BUF_INLINE_SEGMENTS;
+    }
     buf->first = 0;
     buf->count = 0;
     buf->settled_bytes = 0;

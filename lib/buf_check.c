@@ -31,7 +31,7 @@ static const char *broken_cursor(const struct weir_buf *buf)
                                       : NULL;
     const struct weir_buf_segment *last = weir__buf_last_segment(buf);
     size_t room = weir__buf_block_room(buf);
-    if (__atomic_load_n(&last->block->refs, __ATOMIC_RELAXED) <= buf->spare_refs)
+    if (__atomic_load_n(&last->block->refs, __ATOMIC_RELAXED) <= buf->spare_refs + buf->links_left)
         return "there are more spare references than references";
     if (last->data + last->size != buf->open)
         return "open is not where the last segment's size ends";
@@ -55,7 +55,8 @@ static const char *broken_messages(const struct weir_buf *buf)
         return "no message is begun, but there are parts of one";
     if (buf->message != NULL && weir_buf_message_bytes(buf) > weir_buf_size(buf))
         return "the message is larger than the buffer";
-    if (buf->message_fixed != 0 && buf->message_index + 1 >= buf->count)
+    if (buf->message_fixed != 0 && (buf->headroom_left != 0 || buf->header_bytes != 0) &&
+        buf->message_index + 1 >= buf->count)
         return "the message begins behind itself";
     if (buf->messages_count > buf->messages_max || buf->messages_first > fits ||
         buf->messages_count > fits - buf->messages_first)
@@ -67,6 +68,24 @@ static const char *broken_messages(const struct weir_buf *buf)
             return "a message of the list is not in the buffer";
         from = message->at + message->size;
     }
+    return NULL;
+}
+
+/* What is wrong with the references that are taken many at a time; NULL: nothing. */
+static const char *broken_references(const struct weir_buf *buf)
+{
+    uint32_t spare = buf->spare_refs + buf->links_left + buf->linked_refs;
+
+    if (buf->links_left != 0 &&
+        (buf->pos == NULL || buf->last != weir__buf_last_segment(buf) || buf->slow_messages ||
+         buf->growth.limit != 0 || buf->links_left > (buf->capacity - buf->first - buf->count) / 2))
+        return "there are more links set aside than can be made";
+    if (buf->mixed)
+        return NULL;
+    for (uint32_t i = 0; i + (buf->pos != NULL) < buf->count; i++)
+        spare += buf->segments[buf->first + i].block != NULL;
+    if (spare != buf->spare_taken + buf->linked_taken)
+        return "references are neither an entry's nor to spare";
     return NULL;
 }
 
@@ -92,6 +111,8 @@ const char *weir__buf_check(const struct weir_buf *buf)
         return "the segments' sizes do not add up";
     if (buf->growth.limit != 0 && weir_buf_size(buf) > buf->growth.limit)
         return "the limit is exceeded";
-    const char *broken = broken_messages(buf);
+    const char *broken = broken_references(buf);
+    if (broken == NULL)
+        broken = broken_messages(buf);
     return broken != NULL ? broken : broken_cursor(buf);
 }

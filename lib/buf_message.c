@@ -70,6 +70,8 @@ static void remove_entry(struct weir_buf *buf, uint32_t index)
 {
     struct weir_buf_segment *at = &buf->segments[buf->first + index];
 
+    weir__buf_revoke_links(buf);
+    buf->mixed = true;
     memmove(at, at + 1, (buf->count - index - 1) * sizeof(*at));
     buf->count--;
 }
@@ -157,6 +159,7 @@ int weir_buf_begin(struct weir_buf *buf, size_t hint_bytes)
 
 void weir_buf_set_headroom(struct weir_buf *buf, size_t headroom_bytes)
 {
+    weir__buf_revoke_links(buf);
     buf->headroom_bytes = headroom_bytes;
     weir__buf_choose_path(buf);
     /* The message that is begun has to be ended as it was begun. */
@@ -169,20 +172,22 @@ int weir_buf_prepend(struct weir_buf *buf, size_t size_bytes, uint8_t **ret)
         return -EINVAL;
     if (size_bytes > buf->headroom_left)
         return -ENOBUFS;
+    if (size_bytes == 0) {
+        *ret = buf->message;
+        return 0;
+    }
     bool whole = buf->message_fixed == 0;
     uint32_t index = whole ? buf->count - 1 : buf->message_index;
     struct weir_buf_segment *segment = &buf->segments[buf->first + index];
-    if (size_bytes != 0) {
-        segment->data -= size_bytes;
-        segment->size += size_bytes;
-        buf->settled_bytes += size_bytes;
-        buf->headroom_left -= size_bytes;
-        buf->header_bytes += size_bytes;
-        if (whole)
-            buf->message -= size_bytes;
-        else
-            buf->message_fixed += size_bytes;
-    }
+    segment->data -= size_bytes;
+    segment->size += size_bytes;
+    buf->settled_bytes += size_bytes;
+    buf->headroom_left -= size_bytes;
+    buf->header_bytes += size_bytes;
+    if (whole)
+        buf->message -= size_bytes;
+    else
+        buf->message_fixed += size_bytes;
     *ret = segment->data;
     return 0;
 }
@@ -206,7 +211,7 @@ static void leave_message(struct weir_buf *buf)
     weir__buf_choose_path(buf);
 }
 
-/* End a message that has a limit, headroom, an entry in the list, or several pieces. */
+/* End a message that has a limit, headroom, or an entry in the list. */
 static __attribute__((noinline)) void end_slow(struct weir_buf *buf, struct weir_view *ret)
 {
     struct weir_view view = {NULL, 0};
@@ -229,9 +234,7 @@ void weir_buf_end(struct weir_buf *buf, struct weir_view *ret)
         end_slow(buf, ret);
         return;
     }
-    if (ret != NULL)
-        *ret = weir_view_of(buf->message, (size_t)(buf->pos - buf->message));
-    buf->message = NULL;
+    weir_buf_end_here(buf, buf->pos, ret);
 }
 
 int weir_buf_end_chain(struct weir_buf *buf, struct weir_chain *ret)
@@ -249,6 +252,7 @@ static void take_back(struct weir_buf *buf, size_t excess)
 {
     struct weir_buf_segment open = *weir__buf_last_segment(buf);
 
+    weir__buf_revoke_links(buf);
     buf->settled_bytes -= excess;
     if (excess > open.size) {
         excess -= open.size;
@@ -261,10 +265,11 @@ static void take_back(struct weir_buf *buf, size_t excess)
             excess -= taken;
             if (last->size != 0)
                 break;
-            weir_block_drop(last->block);
+            weir__buf_drop(buf, last->block, open.block);
             buf->count--;
         }
         buf->segments[buf->first + buf->count++] = open;
+        weir__buf_give_back_linked(buf);
     } else {
         open.size -= excess;
         *weir__buf_last_segment(buf) = open;

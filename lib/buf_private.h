@@ -129,24 +129,78 @@ static inline void weir__buf_update_end(struct weir_buf *buf)
  */
 #define WEIR__BUF_SPARE_REFS 64u
 
-static inline struct weir_block *weir__buf_hold_open(struct weir_buf *buf)
+/* Take back what was set aside for links: to be called before entries are made or moved. */
+static inline void weir__buf_revoke_links(struct weir_buf *buf)
 {
-    struct weir_block *block = weir__buf_last_segment(buf)->block;
-
-    if (buf->spare_refs == 0) {
-        weir_block_hold_many(block, WEIR__BUF_SPARE_REFS);
-        buf->spare_refs = WEIR__BUF_SPARE_REFS;
-    }
-    buf->spare_refs--;
-    return block;
+    buf->spare_refs += buf->links_left;
+    buf->links_left = 0;
 }
 
-/* Drop an entry's reference on @block; @open is the block of the open segment, NULL: none is. */
+/* Set aside what weir_buf_link_here() needs, for as many times as there is room for entries. */
+static inline void weir__buf_allow_links(struct weir_buf *buf)
+{
+    uint32_t room = (buf->capacity - buf->first - buf->count) / 2;
+
+    assert(room != 0 && buf->links_left == 0);
+    if (buf->spare_refs == 0) {
+        weir_block_hold_many(weir__buf_last_segment(buf)->block, WEIR__BUF_SPARE_REFS);
+        buf->spare_refs = WEIR__BUF_SPARE_REFS;
+        buf->spare_taken += WEIR__BUF_SPARE_REFS;
+    }
+    buf->links_left = room < buf->spare_refs ? room : buf->spare_refs;
+    buf->spare_refs -= buf->links_left;
+    buf->last = weir__buf_last_segment(buf);
+}
+
+/* The references to spare on the block that was linked last, of which there may be no other. */
+static inline void weir__buf_give_back_linked(struct weir_buf *buf)
+{
+    uint32_t count = buf->linked_refs;
+
+    if (count == 0)
+        return;
+    buf->linked_refs = 0;
+    buf->linked_taken -= count;
+    if (count > 1)
+        weir_block_drop_many(buf->linked, count - 1);
+    weir_block_drop(buf->linked);
+}
+
+/*
+ * See to it that there is a reference to spare on @block, for an entry that links to it; NULL:
+ * nobody's. What is linked twice in a row, a block that many parts are sent of, say, will be linked
+ * again: so references are taken many at a time from then on. Those to spare are given back
+ * whenever an entry leaves the buffer: until then an entry holds the block as well.
+ */
+static inline void weir__buf_spare_linked(struct weir_buf *buf, struct weir_block *block)
+{
+    if (block == NULL || (block == buf->linked && buf->linked_refs != 0))
+        return;
+    uint32_t count = block == buf->linked ? WEIR__BUF_SPARE_REFS : 1;
+    if (block != buf->linked) {
+        weir__buf_give_back_linked(buf);
+        buf->mixed = buf->mixed || buf->linked_taken != 0;
+        buf->linked_taken = 0;
+        buf->linked = block;
+    }
+    weir_block_hold_many(block, count);
+    buf->linked_refs += count;
+    buf->linked_taken += count;
+}
+
+/*
+ * Drop an entry's reference on @block; @open is the block of the open segment, NULL: none is. To be
+ * followed by weir__buf_give_back_linked().
+ */
 static inline void weir__buf_drop(struct weir_buf *buf, struct weir_block *block,
                                   const struct weir_block *open)
 {
-    if (block != NULL && block == open)
+    if (block == NULL)
+        return;
+    if (block == open)
         buf->spare_refs++;
+    else if (block == buf->linked)
+        buf->linked_refs++;
     else
         weir_block_drop(block);
 }
@@ -154,6 +208,9 @@ static inline void weir__buf_drop(struct weir_buf *buf, struct weir_block *block
 /* The open segment has a reference of its own, so this never is the last one. */
 static inline void weir__buf_give_back_spare(struct weir_buf *buf)
 {
+    weir__buf_revoke_links(buf);
+    buf->spare_taken = 0;
+    buf->mixed = true;
     if (buf->spare_refs == 0)
         return;
     /* Release: what was written in the block happens before it is used again. */
@@ -165,7 +222,7 @@ static inline void weir__buf_give_back_spare(struct weir_buf *buf)
 static inline bool weir__buf_is_exclusive(const struct weir_buf *buf,
                                           const struct weir_block *block)
 {
-    return __atomic_load_n(&block->refs, __ATOMIC_ACQUIRE) == 1 + buf->spare_refs;
+    return __atomic_load_n(&block->refs, __ATOMIC_ACQUIRE) == 1 + buf->spare_refs + buf->links_left;
 }
 
 static inline void weir__buf_close_segment(struct weir_buf *buf)
@@ -209,8 +266,8 @@ static inline void weir__buf_drop_empty_last(struct weir_buf *buf)
 /* Whether messages may be begun and ended inline. */
 static inline void weir__buf_choose_path(struct weir_buf *buf)
 {
-    buf->slow_messages = buf->headroom_bytes != 0 || buf->message_limit_bytes != 0 ||
-                         buf->messages_max != 0 || buf->message_fixed != 0;
+    buf->slow_messages =
+        buf->headroom_bytes != 0 || buf->message_limit_bytes != 0 || buf->messages_max != 0;
 }
 
 /* Bytes in the entry at @index, those included that are not settled. */

@@ -130,19 +130,6 @@ static size_t put_count(uint8_t *to, unsigned tag_fix, unsigned tag16, uint32_t 
     return 1;
 }
 
-static size_t put_ext(uint8_t *to, uint8_t type, uint32_t size)
-{
-    unsigned fixext = weir__fixext_tag(size);
-    size_t head = 1;
-
-    if (fixext != 0)
-        to[0] = (uint8_t)fixext;
-    else
-        head = weir__store_head(to, WEIR_TAG_EXT8, WEIR_TAG_EXT16, size);
-    to[head] = type;
-    return head + 1;
-}
-
 /* The shortest form of the head at @at, in up to 16 bytes at @to. Returns its size. */
 static size_t shortest_head(const uint8_t *at, struct weir_wire_tag tag, uint8_t *to)
 {
@@ -173,7 +160,7 @@ static size_t shortest_head(const uint8_t *at, struct weir_wire_tag tag, uint8_t
     case WEIR_TAG_EXT8:
     case WEIR_TAG_EXT16:
     case WEIR_TAG_EXT32:
-        return put_ext(to, at[tag.head_bytes - 1], length);
+        return weir__store_ext_head(to, at[tag.head_bytes - 1], length);
     case WEIR_TAG_ARRAY16:
     case WEIR_TAG_ARRAY32:
         return put_count(to, WEIR_TAG_FIXARRAY, WEIR_TAG_ARRAY16, length);

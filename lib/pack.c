@@ -145,30 +145,42 @@ uint8_t *weir_pack_bytes_slow(struct weir_buf *buf, uint8_t *pos, unsigned tag8,
     return packer.pos;
 }
 
+/* Write a head of @head_bytes, which may be none, and link the bytes of @slice behind it. */
+static uint8_t *pack_linked(struct weir_buf *buf, uint8_t *pos, const uint8_t *head,
+                            size_t head_bytes, const struct weir_slice *slice)
+{
+    uint8_t *at = pos;
+
+    if ((size_t)(buf->end - pos) < head_bytes) {
+        at = weir_pack_room_slow(buf, pos, head_bytes);
+        if (at == NULL)
+            return NULL;
+    }
+    if (head_bytes != 0)
+        memcpy(at, head, head_bytes);
+    buf->pos = at + head_bytes;
+    int rc = weir__buf_link(buf, slice);
+    return rc == 0 ? buf->pos : weir__pack_fail_at(buf, rc, weir_pack_offset_of(buf, at));
+}
+
 uint8_t *weir_pack_slice_slow(struct weir_buf *buf, uint8_t *pos, unsigned tag8,
                               const struct weir_slice *slice)
 {
     size_t size = slice->view.size;
-    bool fix = tag8 == WEIR_TAG_STR8 && size <= 31;
+    uint8_t head[5] = {(uint8_t)(WEIR_TAG_FIXSTR | size)};
+    size_t head_bytes = 1;
 
     if (pos == NULL)
         return NULL;
     if (size < buf->link_min_bytes)
         return weir_pack_bytes_slow(buf, pos, tag8, slice->view);
-    if (tag8 != 0 && size > UINT32_MAX)
+    if (tag8 == 0)
+        return pack_linked(buf, pos, head, 0, slice);
+    if (size > UINT32_MAX)
         return weir_pack_fail_slow(buf, pos, -EOVERFLOW);
-    if (WEIR_UNLIKELY((size_t)(buf->end - pos) < 5)) {
-        pos = weir_pack_room_slow(buf, pos, tag8 == 0 ? 0 : fix ? 1 : head_bytes(tag8, size));
-        if (pos == NULL)
-            return NULL;
-    }
-    buf->pos = pos;
-    if (fix)
-        *buf->pos++ = (uint8_t)(WEIR_TAG_FIXSTR | size);
-    else if (tag8 != 0)
-        buf->pos += weir__store_head(pos, tag8, tag8 + 1, size);
-    int rc = weir__buf_link(buf, slice);
-    return rc == 0 ? buf->pos : weir__pack_fail_at(buf, rc, weir_pack_offset_of(buf, pos));
+    if (tag8 != WEIR_TAG_STR8 || size > 31)
+        head_bytes = weir__store_head(head, tag8, tag8 + 1, size);
+    return pack_linked(buf, pos, head, head_bytes, slice);
 }
 
 uint8_t *weir_pack_count_slow(struct weir_buf *buf, uint8_t *pos, unsigned tag_fix, unsigned tag16,
@@ -417,7 +429,7 @@ uint8_t *weir_pack_close_slow(const struct weir_packer *packer, const struct wei
 
 /* --- ext ------------------------------------------------------------------------------------- */
 
-unsigned weir__fixext_tag(size_t size)
+static unsigned fixext_tag(size_t size)
 {
     switch (size) {
     case 1:
@@ -435,27 +447,53 @@ unsigned weir__fixext_tag(size_t size)
     }
 }
 
+size_t weir__store_ext_head(uint8_t *to, uint8_t type, size_t size)
+{
+    unsigned fixext = fixext_tag(size);
+    size_t head = 1;
+
+    if (fixext != 0)
+        to[0] = (uint8_t)fixext;
+    else
+        head = weir__store_head(to, WEIR_TAG_EXT8, WEIR_TAG_EXT16, size);
+    to[head] = type;
+    return head + 1;
+}
+
 uint8_t *weir_pack_ext_slow(struct weir_buf *buf, uint8_t *pos, int8_t type, struct weir_view bytes)
 {
     struct weir_packer packer = packer_at(buf, pos);
-    unsigned fixext = weir__fixext_tag(bytes.size);
-    size_t head = fixext != 0 ? 1 : head_bytes(WEIR_TAG_EXT8, bytes.size);
+    uint8_t head[6];
     size_t total;
 
-    if (bytes.size > UINT32_MAX || weir_add_overflows(head + 1, bytes.size, &total))
+    if (bytes.size > UINT32_MAX)
+        return weir_pack_fail_slow(buf, pos, -EOVERFLOW);
+    size_t head_bytes = weir__store_ext_head(head, (uint8_t)type, bytes.size);
+    if (weir_add_overflows(head_bytes, bytes.size, &total))
         return weir_pack_fail_slow(buf, pos, -EOVERFLOW);
     uint8_t *to = weir_pack_room(&packer, total);
     if (to == NULL)
         return packer.pos;
-    if (fixext != 0)
-        *to++ = (uint8_t)fixext;
-    else
-        to += weir__store_head(to, WEIR_TAG_EXT8, WEIR_TAG_EXT16, bytes.size);
-    *to++ = (uint8_t)type;
+    memcpy(to, head, head_bytes);
     if (bytes.size != 0)
-        memcpy(to, bytes.data, bytes.size);
-    packer.pos = to + bytes.size;
+        memcpy(to + head_bytes, bytes.data, bytes.size);
+    packer.pos = to + total;
     return packer.pos;
+}
+
+uint8_t *weir_pack_ext_slice_slow(struct weir_buf *buf, uint8_t *pos, int8_t type,
+                                  const struct weir_slice *slice)
+{
+    uint8_t head[6];
+
+    if (pos == NULL)
+        return NULL;
+    if (slice->view.size < buf->link_min_bytes)
+        return weir_pack_ext_slow(buf, pos, type, slice->view);
+    if (slice->view.size > UINT32_MAX)
+        return weir_pack_fail_slow(buf, pos, -EOVERFLOW);
+    size_t head_bytes = weir__store_ext_head(head, (uint8_t)type, slice->view.size);
+    return pack_linked(buf, pos, head, head_bytes, slice);
 }
 
 /* Source: MessagePack specification, "Timestamp extension type", its pseudo code included. */

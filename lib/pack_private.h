@@ -16,8 +16,8 @@
  */
 size_t weir__store_head(uint8_t *at, unsigned tag8, unsigned tag16, size_t value);
 
-/** The tag of the ext form that has no length field, 0 if there is none for this size. */
-unsigned weir__fixext_tag(size_t size);
+/** Store the head of an ext of @size bytes, its type included. Returns its size, up to 6. */
+size_t weir__store_ext_head(uint8_t *at, uint8_t type, size_t size);
 
 /** Set the sticky error of the message that is begun. Returns NULL, the position of a packer. */
 uint8_t *weir__pack_fail_at(struct weir_buf *buf, int error, size_t offset);

@@ -89,6 +89,11 @@ struct weir_buf {
     /* Set: who begins and ends messages inline, as pack does, has to call weir_buf_begin() and
      * weir_buf_end() instead, which have more to do. */
     bool slow_messages;
+    /* That weir_buf_link_here() may still make: entries and references are set aside for them. */
+    uint32_t links_left;
+    struct weir_buf_segment *last; /* entry, while there are such links */
+    struct weir_block *linked;     /* last; without an entry over it, it may be gone */
+    uint32_t linked_refs;          /* to spare on that block, besides those of the entries */
     struct weir_pool *pool;
     struct weir_buf_segment *segments; /* inline_segments, or in table */
     uint32_t first;                    /* index of the first live segment */
@@ -106,13 +111,17 @@ struct weir_buf {
     size_t headroom_bytes; /* that messages are begun with */
     size_t headroom_left;  /* in front of the message that is begun */
     uint32_t spare_refs;   /* on the open segment's block, besides those of the entries */
+    uint32_t spare_taken;  /* the same, and those that entries got of them */
+    uint32_t linked_taken; /* the same of linked_refs */
+    bool mixed;            /* set: entries may hold other references than those */
     size_t header_bytes;   /* that were put before the message that is begun */
     size_t message_limit_bytes;
-    size_t message_fixed;    /* bytes of the message before what may move: linked, and before it */
-    uint32_t message_index;  /* of the live segment that it begins in, if there are such bytes */
-    uint32_t messages_max;   /* of the list; 0: there is none */
-    uint32_t messages_first; /* entry of the first one */
-    uint32_t messages_count; /* that are whole in the buffer */
+    size_t message_fixed; /* bytes of the message before what may move: linked, and before it */
+    /* Of the live segment that it begins in, if there are such bytes, and headroom or a header. */
+    uint32_t message_index;
+    uint32_t messages_max;     /* of the list; 0: there is none */
+    uint32_t messages_first;   /* entry of the first one */
+    uint32_t messages_count;   /* that are whole in the buffer */
     struct weir_block *listed; /* memory of the list */
     uint64_t consumed_bytes;   /* from the front since init or reset */
     struct weir_buf_segment inline_segments[WEIR_BUF_INLINE_SEGMENTS];
@@ -361,6 +370,9 @@ WEIR_API void weir_buf_consume(struct weir_buf *buf, size_t size_bytes);
 /**
  * Empty the buffer and keep its newest segment for reuse if nobody else holds it. Segments with
  * other holders are given up to them: nobody's bytes change. A message that is begun is forgotten.
+ *
+ * Cost      constant where everything lies in one segment, but for slices of one block that are
+ *           linked behind it; else a walk over the segments.
  */
 WEIR_API void weir_buf_reset(struct weir_buf *buf);
 
@@ -371,6 +383,61 @@ WEIR_INLINE uint64_t weir_buf_bytes_copied(const struct weir_buf *buf);
 
 /** Private: the cold half of weir_buf_reserve(). */
 WEIR_API int weir_buf_reserve_slow(struct weir_buf *buf, size_t size_bytes, uint8_t **ret);
+
+/**
+ * Private: whether bytes of @block may be linked into the message that is begun by
+ * weir_buf_link_here().
+ */
+WEIR_ALWAYS_INLINE bool weir_buf_may_link(const struct weir_buf *buf,
+                                          const struct weir_block *block)
+{
+    return buf->links_left != 0 &&
+           (block == NULL || (block == buf->linked && buf->linked_refs != 0));
+}
+
+/**
+ * Private: link @slice, of less than 4 GiB, into the message. @pos is behind the last byte written,
+ * of which there is one since the last link. No atomic operation, and nothing that can fail.
+ */
+WEIR_ALWAYS_INLINE void weir_buf_link_here(struct weir_buf *buf, uint8_t *pos,
+                                           const struct weir_slice *slice)
+{
+    struct weir_buf_segment *last = buf->last;
+    size_t fresh = (size_t)(pos - buf->open);
+    size_t size = slice->view.size;
+    struct weir_block *block = slice->block;
+
+    last[0].size += fresh;
+    /* The buffer does not write to what it links. */
+    last[1].data = (uint8_t *)(uintptr_t)slice->view.data;
+    last[1].size = size;
+    last[1].block = block;
+    last[2].data = pos;
+    last[2].size = 0;
+    last[2].block = last[0].block;
+    buf->last = last + 2;
+    buf->count += 2;
+    buf->links_left--;
+    if (block != NULL)
+        buf->linked_refs--;
+    buf->message_fixed += (size_t)(pos - buf->message) + size;
+    buf->settled_bytes += fresh + size;
+    buf->pos = pos;
+    buf->open = pos;
+    buf->message = pos;
+}
+
+/** Private: weir_buf_end() of a message whose last byte is before @pos, and that needs no more. */
+WEIR_INLINE void weir_buf_end_here(struct weir_buf *buf, uint8_t *pos, struct weir_view *ret)
+{
+    if (ret != NULL) {
+        ret->data = buf->message_fixed == 0 ? buf->message : NULL;
+        ret->size = buf->message_fixed == 0 ? (size_t)(pos - buf->message) : 0;
+    }
+    buf->pos = pos;
+    buf->message = NULL;
+    buf->message_fixed = 0;
+}
 
 WEIR_INLINE size_t weir_buf_room_bytes(const struct weir_buf *buf)
 {

@@ -46,9 +46,11 @@ WEIR_BEGIN_DECLS
  *              limit; -EINVAL slices were linked into it; -ENOMEM the source failed. Offsets are
  *              those of the message as it was packed.
  * Cost         a pass over the heads. What is not in its shortest form moves what comes after it,
- *              and a map that is not sorted is copied twice, counted in bytes_copied. Blocks of the
- *              buffer's pool for the time of the call: 24 bytes for each pair of the maps that
- *              contain each other, and as large as the largest map that is not sorted.
+ *              and a map that is not sorted is copied twice with all that is in it, counted in
+ *              bytes_copied: maps within each other that are all unsorted copy up to twice their
+ *              size for each level, which the limit of depth bounds. Blocks of the buffer's pool
+ *              for the time of the call: 32 bytes for each pair of the maps that contain each
+ *              other, and as large as the largest map that is not sorted.
  */
 WEIR_API int weir_pack_end_canonical(struct weir_packer *packer, const struct weir_limits *limits,
                                      struct weir_view *ret);

@@ -196,10 +196,14 @@ WEIR_INLINE void weir_pack_bin(struct weir_packer *packer, struct weir_view byte
  * @slice       stays the caller's; the message holds a reference of its own. Fewer bytes than the
  *              buffer's link_min_bytes are copied, see weir_buf_append_slice(). From there up they
  *              are linked, and the message is in pieces: see weir_pack_end().
- * Cost         of linked bytes: independent of their number.
+ * Cost         of linked bytes: independent of their number. Inline, and without an atomic
+ *              operation, from the second time on that a block is linked in a row, or where the
+ *              slice belongs to nobody, and nothing limits the buffer or its messages.
  */
-WEIR_INLINE void weir_pack_str_slice(struct weir_packer *packer, const struct weir_slice *slice);
-WEIR_INLINE void weir_pack_bin_slice(struct weir_packer *packer, const struct weir_slice *slice);
+WEIR_ALWAYS_INLINE void weir_pack_str_slice(struct weir_packer *packer,
+                                            const struct weir_slice *slice);
+WEIR_ALWAYS_INLINE void weir_pack_bin_slice(struct weir_packer *packer,
+                                            const struct weir_slice *slice);
 
 /** Write the head of an array; @count values must follow. */
 WEIR_INLINE void weir_pack_array(struct weir_packer *packer, size_t count);
@@ -232,12 +236,18 @@ WEIR_INLINE void weir_pack_open_map(struct weir_packer *packer, struct weir_pack
  *              than the head has room for; -EBADMSG a map with a key that lacks its value. The
  *              offset is that of the container. -EBADMSG containers within, whose counts were
  *              given, lack values on the whole, as in weir_pack_end(); the offset is that one's.
- * Cost         constant, unless weir_pack_raw() was called in it: then a walk over its heads.
+ * Cost         constant, unless weir_pack_raw() was called in it, not in a container opened within:
+ *              then a walk over all heads from its own on. So containers opened within each other
+ *              that all have raw bytes of their own cost their depth times their heads.
  */
 WEIR_INLINE void weir_pack_close(struct weir_packer *packer, struct weir_pack_scope *scope);
 
 /** Write an ext of the given type, -128..127; those below 0 are the specification's. */
 WEIR_INLINE void weir_pack_ext(struct weir_packer *packer, int8_t type, struct weir_view bytes);
+
+/** Write an ext by reference, see weir_pack_bin_slice(). */
+WEIR_INLINE void weir_pack_ext_slice(struct weir_packer *packer, int8_t type,
+                                     const struct weir_slice *slice);
 
 /**
  * Write a timestamp in the shortest of its three forms (32, 64, 96 bits).
@@ -305,9 +315,11 @@ WEIR_API uint8_t *weir_pack_count_slow(struct weir_buf *buf, uint8_t *pos, unsig
 WEIR_API uint8_t *weir_pack_uint_slow(struct weir_buf *buf, uint8_t *pos, uint64_t value);
 WEIR_API uint8_t *weir_pack_int_slow(struct weir_buf *buf, uint8_t *pos, int64_t value);
 
-/** Private: weir_pack_ext() and weir_pack_timestamp(). */
+/** Private: weir_pack_ext(), weir_pack_ext_slice() and weir_pack_timestamp(). */
 WEIR_API uint8_t *weir_pack_ext_slow(struct weir_buf *buf, uint8_t *pos, int8_t type,
                                      struct weir_view bytes);
+WEIR_API uint8_t *weir_pack_ext_slice_slow(struct weir_buf *buf, uint8_t *pos, int8_t type,
+                                           const struct weir_slice *slice);
 WEIR_API uint8_t *weir_pack_timestamp_slow(struct weir_buf *buf, uint8_t *pos, int64_t seconds,
                                            uint32_t nanoseconds);
 
@@ -368,10 +380,7 @@ WEIR_INLINE int weir_pack_end(struct weir_packer *packer, struct weir_view *ret)
         weir_buf_end(buf, ret);
         return 0;
     }
-    if (ret != NULL)
-        *ret = weir_view_of(buf->message, (size_t)(pos - buf->message));
-    buf->pos = pos;
-    buf->message = NULL;
+    weir_buf_end_here(buf, pos, ret);
     return 0;
 }
 
@@ -477,12 +486,17 @@ WEIR_ALWAYS_INLINE void weir_pack_uint(struct weir_packer *packer, uint64_t valu
     packer->values++;
     if (WEIR_UNLIKELY(weir_pack_room_bytes(packer) < 9)) {
         weir_pack_go_on(packer, weir_pack_uint_slow(packer->buf, packer->pos, value));
-    } else if (value < 0x80) {
-        *packer->pos++ = (uint8_t)value;
     } else {
+        /* A fixint, too, without a branch: compilers make one of a condition in C, which is
+         * mispredicted where widths vary. */
+        uint8_t *at = packer->pos;
         unsigned log2_bytes =
             (value > UINT8_MAX) + (unsigned)(value > UINT16_MAX) + (value > UINT32_MAX);
-        weir_pack_number(packer, WEIR_TAG_UINT8, log2_bytes, value);
+        unsigned bytes = 1u << log2_bytes;
+        unsigned wide = 0u - (unsigned)(value > 0x7f);
+        at[0] = (uint8_t)(((WEIR_TAG_UINT8 + log2_bytes) & wide) | ((unsigned)value & ~wide));
+        weir_wire_store64(at + 1, value << (64 - 8 * bytes));
+        packer->pos = at + 1 + (bytes & wide);
     }
 }
 
@@ -683,16 +697,43 @@ WEIR_INLINE void weir_pack_bin(struct weir_packer *packer, struct weir_view byte
     weir_pack_go_on(packer, weir_pack_bytes_slow(packer->buf, packer->pos, WEIR_TAG_BIN8, bytes));
 }
 
-WEIR_INLINE void weir_pack_str_slice(struct weir_packer *packer, const struct weir_slice *slice)
+/** Private: a str or bin by reference, in one of the two forms with @tag8 + 1 and @tag8 + 2. */
+WEIR_ALWAYS_INLINE void weir_pack_slice(struct weir_packer *packer, unsigned tag8,
+                                        const struct weir_slice *slice)
 {
+    struct weir_buf *buf = packer->buf;
+    uint8_t *pos = packer->pos;
+    size_t size = slice->view.size;
+
     packer->values++;
-    weir_pack_go_on(packer, weir_pack_slice_slow(packer->buf, packer->pos, WEIR_TAG_STR8, slice));
+    if (WEIR_UNLIKELY(size < buf->link_min_bytes || size - (UINT8_MAX + 1) > UINT32_MAX / 2 ||
+                      weir_pack_room_bytes(packer) < 5 || !weir_buf_may_link(buf, slice->block))) {
+        weir_pack_go_on(packer, weir_pack_slice_slow(buf, pos, tag8, slice));
+        return;
+    }
+    if (size <= UINT16_MAX) {
+        pos[0] = (uint8_t)(tag8 + 1);
+        weir_wire_store16(pos + 1, (uint16_t)size);
+        pos += 3;
+    } else {
+        pos[0] = (uint8_t)(tag8 + 2);
+        weir_wire_store32(pos + 1, (uint32_t)size);
+        pos += 5;
+    }
+    weir_buf_link_here(buf, pos, slice);
+    packer->pos = pos;
 }
 
-WEIR_INLINE void weir_pack_bin_slice(struct weir_packer *packer, const struct weir_slice *slice)
+WEIR_ALWAYS_INLINE void weir_pack_str_slice(struct weir_packer *packer,
+                                            const struct weir_slice *slice)
 {
-    packer->values++;
-    weir_pack_go_on(packer, weir_pack_slice_slow(packer->buf, packer->pos, WEIR_TAG_BIN8, slice));
+    weir_pack_slice(packer, WEIR_TAG_STR8, slice);
+}
+
+WEIR_ALWAYS_INLINE void weir_pack_bin_slice(struct weir_packer *packer,
+                                            const struct weir_slice *slice)
+{
+    weir_pack_slice(packer, WEIR_TAG_BIN8, slice);
 }
 
 WEIR_INLINE void weir_pack_raw_slice(struct weir_packer *packer, const struct weir_slice *values)
@@ -782,6 +823,13 @@ WEIR_INLINE void weir_pack_ext(struct weir_packer *packer, int8_t type, struct w
 {
     packer->values++;
     weir_pack_go_on(packer, weir_pack_ext_slow(packer->buf, packer->pos, type, bytes));
+}
+
+WEIR_INLINE void weir_pack_ext_slice(struct weir_packer *packer, int8_t type,
+                                     const struct weir_slice *slice)
+{
+    packer->values++;
+    weir_pack_go_on(packer, weir_pack_ext_slice_slow(packer->buf, packer->pos, type, slice));
 }
 
 WEIR_INLINE void weir_pack_timestamp(struct weir_packer *packer, int64_t seconds,
