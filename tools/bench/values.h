@@ -138,7 +138,7 @@ int values_stream_verify(struct values *values);
 #define VALUES_CHECK_CONTENDERS 5
 #define VALUES_FIND_CONTENDERS 7
 #define VALUES_BIN_CONTENDERS 4
-#define VALUES_STREAM_CONTENDERS 8
+#define VALUES_STREAM_CONTENDERS 9
 
 extern const struct bench_contender values_encode_contenders[VALUES_ENCODE_CONTENDERS];
 extern const struct bench_contender values_walk_contenders[VALUES_WALK_CONTENDERS];
