@@ -345,8 +345,8 @@ static int select_rest(struct weir_unpacker *unpacker, uint32_t pairs, struct se
 
 /*
  * Why select_known() stopped: no pair is left, or none is remembered; the next one's key agrees,
- * but its value is not small, or is cut by the end of the piece; too few bytes are left in the piece
- * to look; or the key is another one.
+ * but its value is not small, or is cut by the end of the piece; too few bytes are left in the
+ * piece to look; or the key is another one.
  */
 enum known { KNOWN_ALL, KNOWN_LARGE, KNOWN_END, KNOWN_OTHER };
 
