@@ -243,12 +243,12 @@ static inline size_t step_of(const uint8_t *at)
     return weir__wire_steps[tag];
 }
 
-/* How much of @bytes, the message's own, scan_run() may look at. */
-static size_t run_bytes(const struct weir_stream *stream, struct weir_view bytes)
+/* How much of what comes next scan_run() may look at, if @size bytes of the message are there. */
+static size_t run_bytes(const struct weir_stream *stream, size_t size)
 {
     const struct weir_limits *limits = &stream->limits;
     size_t half = (size_t)limits->bytes / 2;
-    size_t left = bytes.size < half ? bytes.size : half;
+    size_t left = size < half ? size : half;
 
     if (left <= stream->scanned)
         return 0;
@@ -335,14 +335,17 @@ static inline void note_other_shape(struct weir_stream *stream, const uint8_t *f
         weir__shape_learn(&stream->shape, weir_view_of(from, (size_t)(run->at - from)));
 }
 
-/* Look at the heads of a message as run_heads() does, all at once where that can be. */
-static void scan_run(struct weir_stream *stream, struct weir_view bytes)
+/*
+ * Look at the heads of a message as run_heads() does, all at once where that can be, in @bytes,
+ * which begin @from bytes behind the message's start, not behind the next head.
+ */
+static void scan_run(struct weir_stream *stream, struct weir_view bytes, size_t from)
 {
-    size_t left = run_bytes(stream, bytes);
+    size_t left = run_bytes(stream, from + bytes.size);
 
     if (left == 0)
         return;
-    const uint8_t *start = bytes.data + stream->scanned;
+    const uint8_t *start = bytes.data + (stream->scanned - from);
     const uint8_t *end = start + left;
     struct run run = {start, stream->values_left, stream->values_left};
     bool first = stream->scanned == 0;
@@ -368,8 +371,14 @@ static enum scan scan(struct weir_stream *stream, size_t fragment_min)
             return SCAN_MORE;
         stream->values_left = 1;
     }
-    if (!prefixed && fragment_min == NO_FRAGMENTS && stream->chained == 0)
-        scan_run(stream, bytes);
+    if (!prefixed && fragment_min == NO_FRAGMENTS && stream->chained == 0) {
+        scan_run(stream, bytes, 0);
+        /* Before the input is gathered: what its heads announce is then copied at once, and not a
+         * byte for each of them. */
+        if (stream->gather != NULL && stream->values_left != 0 &&
+            stream->scanned >= stream->gathered)
+            scan_run(stream, stream->input.view, stream->gathered);
+    }
     while (stream->values_left != 0) {
         const uint8_t *at;
         size_t left = find_head(stream, bytes, &at);
