@@ -64,7 +64,7 @@ static void pack_field(struct weir_packer *p, struct test_random *random, unsign
         weir_pack_uint(p, number);
         break;
     case 1:
-        weir_pack_int(p, (int64_t)number - (int64_t)(number / 2) * 3);
+        weir_pack_int(p, (int64_t)(number - number / 2 * 3));
         break;
     case 2:
         weir_pack_f64(p, (double)number);
