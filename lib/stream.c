@@ -582,19 +582,6 @@ static int scan_gathering(struct weir_stream *stream, size_t fragment_min, enum 
     }
 }
 
-int weir_stream_next(struct weir_stream *stream, struct weir_slice *ret)
-{
-    enum scan found;
-
-    assert(stream->chained == 0 && (!stream->by_parts || stream->fault.error != 0));
-    int rc = scan_gathering(stream, NO_FRAGMENTS, &found);
-    if (rc != 0)
-        return rc;
-    *ret = take_scanned(stream);
-    end_message(stream);
-    return 0;
-}
-
 /* Whether a message that begins may be looked at by run_heads() alone, and the bytes that may. */
 static struct weir_view whole_bytes(const struct weir_stream *stream)
 {
@@ -643,16 +630,35 @@ static inline __attribute__((always_inline)) size_t find_whole(struct weir_strea
     return count;
 }
 
-/* Take @count messages of @size bytes in all, which are at the front of the input. */
+/* @count messages of @size bytes in all were taken from the front of the input. */
+static void count_whole(struct weir_stream *stream, size_t count, size_t size)
+{
+    stream->message_offset += size;
+    stream->stats.messages += count;
+    stream->stats.bytes += size;
+}
+
+/* Take @count messages of @size bytes in all as views. */
 static void take_whole(struct weir_stream *stream, size_t count, size_t size)
 {
     if (size == stream->input.view.size)
         stream->lent = take_input(stream, size).block;
     else
         advance_input(stream, size);
-    stream->message_offset += size;
-    stream->stats.messages += count;
-    stream->stats.bytes += size;
+    count_whole(stream, count, size);
+}
+
+/* The next message as a slice, found head by head. */
+static int next_slow(struct weir_stream *stream, struct weir_slice *ret)
+{
+    enum scan found;
+
+    int rc = scan_gathering(stream, NO_FRAGMENTS, &found);
+    if (rc != 0)
+        return rc;
+    *ret = take_scanned(stream);
+    end_message(stream);
+    return 0;
 }
 
 /* The next message as a view, found head by head. */
@@ -677,6 +683,20 @@ static int next_view_slow(struct weir_stream *stream, struct weir_view *ret)
         stream->lent = last.block;
     }
     end_message(stream);
+    return 0;
+}
+
+int weir_stream_next(struct weir_stream *stream, struct weir_slice *ret)
+{
+    struct weir_view found;
+    const uint8_t *end;
+
+    assert(stream->chained == 0 && (!stream->by_parts || stream->fault.error != 0));
+    drop_lent(stream);
+    if (WEIR_UNLIKELY(find_whole(stream, 1, &found, &end) == 0))
+        return next_slow(stream, ret);
+    *ret = take_input(stream, found.size);
+    count_whole(stream, 1, found.size);
     return 0;
 }
 
