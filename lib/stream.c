@@ -3,8 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "unpack_private.h"
-#include "weir/stream.h"
+#include "stream_shape.h"
 
 /* No sum of a message's offsets and counts wraps below this. */
 #define LIMIT_MAX (SIZE_MAX / 64)
@@ -18,6 +17,9 @@
 
 /* No payload is that large: nothing leaves in fragments. */
 #define NO_FRAGMENTS SIZE_MAX
+
+/* A shape is learnt where so many bytes follow the message. */
+#define SHAPE_ROOM 16u
 
 /* References on the block of a slice that are taken at a time, for the messages in it. */
 #define SPARE_REFS 64u
@@ -241,12 +243,12 @@ static inline size_t step_of(const uint8_t *at)
     return weir__wire_steps[tag];
 }
 
-/* How much of @bytes, the message's own, scan_run() may look at. */
-static size_t run_bytes(const struct weir_stream *stream, struct weir_view bytes)
+/* How much of what comes next scan_run() may look at, if @size bytes of the message are there. */
+static size_t run_bytes(const struct weir_stream *stream, size_t size)
 {
     const struct weir_limits *limits = &stream->limits;
     size_t half = (size_t)limits->bytes / 2;
-    size_t left = bytes.size < half ? bytes.size : half;
+    size_t left = size < half ? size : half;
 
     if (left <= stream->scanned)
         return 0;
@@ -256,6 +258,13 @@ static size_t run_bytes(const struct weir_stream *stream, struct weir_view bytes
     return left < stream->values_left ? 0 : left;
 }
 
+/* Heads that are looked at in a row. */
+struct run {
+    const uint8_t *at;
+    uint64_t to_come;
+    uint64_t announced; /* values that were ever to come */
+};
+
 /*
  * Look at heads that cannot be at fault, without asking about the limits for each: up to the end
  * of the message or of what is here, or to what scan_head() has to look at.
@@ -264,17 +273,12 @@ static size_t run_bytes(const struct weir_stream *stream, struct weir_view bytes
  * many values; and if they are up to half of the bytes allowed, and the values to come are no more
  * than they are, then both together are within the limit.
  */
-static void scan_run(struct weir_stream *stream, struct weir_view bytes)
+static inline __attribute__((always_inline)) void run_heads(struct run *run, const uint8_t *end)
 {
-    size_t left = run_bytes(stream, bytes);
-    uint64_t to_come = stream->values_left;
-    uint64_t announced = to_come;
+    const uint8_t *at = run->at;
+    uint64_t to_come = run->to_come;
+    size_t left;
 
-    if (left == 0)
-        return;
-    const uint8_t *start = bytes.data + stream->scanned;
-    const uint8_t *end = start + left;
-    const uint8_t *at = start;
     for (; to_come != 0 && (left = (size_t)(end - at)) >= WEIR__WIRE_HEAD_MAX; to_come--) {
         size_t step = step_of(at);
         if (WEIR_UNLIKELY(step == 0)) {
@@ -288,16 +292,72 @@ static void scan_run(struct weir_stream *stream, struct weir_view bytes)
                 if (tag.kind == WEIR_WIRE_BAD || values + to_come > left)
                     break;
                 to_come += values;
-                announced += values;
+                run->announced += values;
             }
         }
         if (WEIR_UNLIKELY(step > left))
             break;
         at += step;
     }
-    stream->scanned += (size_t)(at - start);
-    stream->values_left = to_come;
-    stream->elements += announced - to_come;
+    /* The rest of the bytes, but for what is rare. */
+    for (; to_come != 0 && at != end; to_come--) {
+        size_t step = step_of(at);
+        if (step == 0 || step > (size_t)(end - at))
+            break;
+        at += step;
+    }
+    run->at = at;
+    run->to_come = to_come;
+}
+
+/* The same for a message from its start, by the shape that messages here have as far as that goes.
+ * Returns whether it had that shape. */
+static inline __attribute__((always_inline)) bool run_shape(const struct weir_stream_shape *shape,
+                                                            struct run *run, const uint8_t *end)
+{
+    if (shape->run_count == 0)
+        return false;
+    const uint8_t *after = weir__shape_match(shape, run->at, end);
+    if (WEIR_UNLIKELY(after == NULL || shape->to_come > (size_t)(end - after)))
+        return false;
+    run->at = after;
+    run->to_come = shape->to_come;
+    run->announced = shape->values + shape->to_come;
+    return true;
+}
+
+/* The message that begins at @run did not have the shape, but it is whole: perhaps others are like
+ * it. Those near @end are like nothing: a shape is not compared with what is behind that. */
+static inline void note_other_shape(struct weir_stream *stream, const uint8_t *from,
+                                    const struct run *run, const uint8_t *end)
+{
+    if ((size_t)(end - run->at) >= SHAPE_ROOM && weir__shape_missed(&stream->shape))
+        weir__shape_learn(&stream->shape, weir_view_of(from, (size_t)(run->at - from)));
+}
+
+/*
+ * Look at the heads of a message as run_heads() does, all at once where that can be, in @bytes,
+ * which begin @from bytes behind the message's start, not behind the next head.
+ */
+static void scan_run(struct weir_stream *stream, struct weir_view bytes, size_t from)
+{
+    size_t left = run_bytes(stream, from + bytes.size);
+
+    if (left == 0)
+        return;
+    const uint8_t *start = bytes.data + (stream->scanned - from);
+    const uint8_t *end = start + left;
+    struct run run = {start, stream->values_left, stream->values_left};
+    bool first = stream->scanned == 0;
+    bool known = first && run_shape(&stream->shape, &run, end);
+    run_heads(&run, end);
+    if (known)
+        stream->shape.hits++;
+    else if (first && run.to_come == 0)
+        note_other_shape(stream, start, &run, end);
+    stream->scanned += (size_t)(run.at - start);
+    stream->values_left = run.to_come;
+    stream->elements += run.announced - run.to_come;
 }
 
 /* Look at the heads that are there, each once. */
@@ -311,8 +371,14 @@ static enum scan scan(struct weir_stream *stream, size_t fragment_min)
             return SCAN_MORE;
         stream->values_left = 1;
     }
-    if (!prefixed && fragment_min == NO_FRAGMENTS && stream->chained == 0)
-        scan_run(stream, bytes);
+    if (!prefixed && fragment_min == NO_FRAGMENTS && stream->chained == 0) {
+        scan_run(stream, bytes, 0);
+        /* Before the input is gathered: what its heads announce is then copied at once, and not a
+         * byte for each of them. */
+        if (stream->gather != NULL && stream->values_left != 0 &&
+            stream->scanned >= stream->gathered)
+            scan_run(stream, stream->input.view, stream->gathered);
+    }
     while (stream->values_left != 0) {
         const uint8_t *at;
         size_t left = find_head(stream, bytes, &at);
@@ -516,11 +582,77 @@ static int scan_gathering(struct weir_stream *stream, size_t fragment_min, enum 
     }
 }
 
-int weir_stream_next(struct weir_stream *stream, struct weir_slice *ret)
+/* Whether a message that begins may be looked at by run_heads() alone, and the bytes that may. */
+static struct weir_view whole_bytes(const struct weir_stream *stream)
+{
+    struct weir_view bytes = {NULL, 0};
+
+    if (stream->framing != WEIR_FRAMING_VALUES || stream->gather != NULL || is_begun(stream))
+        return bytes;
+    return stream->input.view;
+}
+
+/*
+ * The messages at the front of the input that are surely whole and within the limits, up to @most.
+ * Returns how many. Nothing is taken, what is left is at *@ret_end.
+ */
+static inline __attribute__((always_inline)) size_t find_whole(struct weir_stream *stream,
+                                                               size_t most, struct weir_view *ret,
+                                                               const uint8_t **ret_end)
+{
+    struct weir_view bytes = whole_bytes(stream);
+    const uint8_t *at = bytes.data;
+    size_t allowed = (size_t)stream->limits.bytes / 2;
+    size_t left = bytes.size;
+    uint32_t hits = 0;
+    size_t count = 0;
+
+    if (allowed > stream->limits.elements)
+        allowed = (size_t)stream->limits.elements;
+    while (count < most && left != 0) {
+        struct run run = {at, 1, 1};
+        const uint8_t *end = at + (left < allowed ? left : allowed);
+        bool known = run_shape(&stream->shape, &run, end);
+        if (!known || run.to_come != 0)
+            run_heads(&run, end);
+        if (run.to_come != 0)
+            break;
+        hits += known;
+        if (WEIR_UNLIKELY(!known))
+            note_other_shape(stream, at, &run, end);
+        size_t size = (size_t)(run.at - at);
+        ret[count++] = weir_view_of(at, size);
+        at += size;
+        left -= size;
+    }
+    stream->shape.hits += hits;
+    *ret_end = at;
+    return count;
+}
+
+/* @count messages of @size bytes in all were taken from the front of the input. */
+static void count_whole(struct weir_stream *stream, size_t count, size_t size)
+{
+    stream->message_offset += size;
+    stream->stats.messages += count;
+    stream->stats.bytes += size;
+}
+
+/* Take @count messages of @size bytes in all as views. */
+static void take_whole(struct weir_stream *stream, size_t count, size_t size)
+{
+    if (size == stream->input.view.size)
+        stream->lent = take_input(stream, size).block;
+    else
+        advance_input(stream, size);
+    count_whole(stream, count, size);
+}
+
+/* The next message as a slice, found head by head. */
+static int next_slow(struct weir_stream *stream, struct weir_slice *ret)
 {
     enum scan found;
 
-    assert(stream->chained == 0 && (!stream->by_parts || stream->fault.error != 0));
     int rc = scan_gathering(stream, NO_FRAGMENTS, &found);
     if (rc != 0)
         return rc;
@@ -529,11 +661,11 @@ int weir_stream_next(struct weir_stream *stream, struct weir_slice *ret)
     return 0;
 }
 
-int weir_stream_next_view(struct weir_stream *stream, struct weir_view *ret)
+/* The next message as a view, found head by head. */
+static int next_view_slow(struct weir_stream *stream, struct weir_view *ret)
 {
     enum scan found;
 
-    assert(stream->chained == 0 && (!stream->by_parts || stream->fault.error != 0));
     int rc = scan_gathering(stream, NO_FRAGMENTS, &found);
     if (rc != 0)
         return rc;
@@ -551,6 +683,54 @@ int weir_stream_next_view(struct weir_stream *stream, struct weir_view *ret)
         stream->lent = last.block;
     }
     end_message(stream);
+    return 0;
+}
+
+int weir_stream_next(struct weir_stream *stream, struct weir_slice *ret)
+{
+    struct weir_view found;
+    const uint8_t *end;
+
+    assert(stream->chained == 0 && (!stream->by_parts || stream->fault.error != 0));
+    drop_lent(stream);
+    if (WEIR_UNLIKELY(find_whole(stream, 1, &found, &end) == 0))
+        return next_slow(stream, ret);
+    *ret = take_input(stream, found.size);
+    count_whole(stream, 1, found.size);
+    return 0;
+}
+
+int weir_stream_next_view(struct weir_stream *stream, struct weir_view *ret)
+{
+    const uint8_t *end;
+    struct weir_view found;
+
+    assert(stream->chained == 0 && (!stream->by_parts || stream->fault.error != 0));
+    drop_lent(stream);
+    if (WEIR_UNLIKELY(find_whole(stream, 1, &found, &end) == 0))
+        return next_view_slow(stream, ret);
+    *ret = found;
+    take_whole(stream, 1, found.size);
+    return 0;
+}
+
+int weir_stream_next_views(struct weir_stream *stream, size_t capacity, struct weir_view *ret,
+                           size_t *ret_count)
+{
+    const uint8_t *end;
+
+    assert(capacity != 0 && stream->chained == 0);
+    assert(!stream->by_parts || stream->fault.error != 0);
+    drop_lent(stream);
+    size_t count = find_whole(stream, capacity, ret, &end);
+    if (count == 0) {
+        int rc = next_view_slow(stream, ret);
+        if (rc == 0)
+            *ret_count = 1;
+        return rc;
+    }
+    take_whole(stream, count, (size_t)(end - stream->input.view.data));
+    *ret_count = count;
     return 0;
 }
 

@@ -5,16 +5,9 @@
 
 /* --- keys ---------------------------------------------------------------------------------- */
 
-/* A str that is looked for, and how its shortest form begins. */
-struct wanted {
-    struct weir_view text;
-    uint64_t word; /* the first bytes of that form: as many as mask has */
-    uint64_t mask; /* as they lie in memory */
-};
-
-static struct wanted wanted_of(struct weir_view text)
+static struct weir_select_key wanted_of(struct weir_view text)
 {
-    struct wanted wanted = {text, 0, 0};
+    struct weir_select_key wanted = {text, 0, 0};
 
     if (text.size > 31) { /* equals no short str; the others are compared in full */
         wanted.word = UINT64_MAX;
@@ -36,7 +29,7 @@ static struct wanted wanted_of(struct weir_view text)
 }
 
 /* Whether the short str at @at, where WEIR__ROOM bytes are readable, is @wanted. */
-static inline bool is_wanted(const uint8_t *at, const struct wanted *wanted)
+static inline bool is_wanted(const uint8_t *at, const struct weir_select_key *wanted)
 {
     if (WEIR_LIKELY((weir_unpack_word(at) & wanted->mask) != wanted->word))
         return false;
@@ -85,7 +78,8 @@ bool weir_unpack_key_slow(struct weir_unpacker *unpacker, struct weir_view key)
  * Pass over pairs of short strs and values whose tag decides their size, as many as there are in a
  * row, up to the one that is wanted. Returns whether that was found: its value comes next.
  */
-static bool find_run(struct weir_unpacker *unpacker, uint32_t *pairs, const struct wanted *wanted)
+static bool find_run(struct weir_unpacker *unpacker, uint32_t *pairs,
+                     const struct weir_select_key *wanted)
 {
     const uint8_t *at = unpacker->pos;
     const uint8_t *end = unpacker->end;
@@ -134,7 +128,7 @@ static bool run_allowed(const struct weir_unpacker *unpacker)
 
 int weir_unpack_find_slow(struct weir_unpacker *unpacker, struct weir_view key)
 {
-    struct wanted wanted = wanted_of(key);
+    struct weir_select_key wanted = wanted_of(key);
     uint32_t pairs;
 
     int rc = weir_unpack_map(unpacker, &pairs);
@@ -155,8 +149,8 @@ int weir_unpack_find_slow(struct weir_unpacker *unpacker, struct weir_view key)
 /* --- select -------------------------------------------------------------------------------- */
 
 /* Which of the wanted keys that have no value yet comes next, as a bit set. Nothing is taken. */
-static uint64_t select_keys(const struct weir_unpacker *unpacker, const struct wanted *wanted,
-                            uint64_t missing)
+static uint64_t select_keys(const struct weir_unpacker *unpacker,
+                            const struct weir_select_key *wanted, uint64_t missing)
 {
     const uint8_t *at = unpacker->pos;
     size_t left = weir_unpack_left(unpacker);
@@ -180,7 +174,7 @@ static uint64_t select_keys(const struct weir_unpacker *unpacker, const struct w
 
 /* One select. */
 struct selection {
-    struct wanted wanted[WEIR_SELECT_MAX];
+    const struct weir_select_key *wanted;
     struct weir_view values[WEIR_SELECT_MAX];
     uint64_t missing; /* those that have no value yet, as a bit set */
     uint64_t filter;  /* the bits that select_bit() tells of them, and others; 0: none is missing */
@@ -200,7 +194,7 @@ static uint64_t select_short(const struct selection *selection, const uint8_t *a
 
     for (uint64_t rest = selection->missing; rest != 0; rest &= rest - 1) {
         unsigned i = (unsigned)__builtin_ctzll(rest);
-        const struct wanted *wanted = &selection->wanted[i];
+        const struct weir_select_key *wanted = &selection->wanted[i];
         bool equal = near_end ? weir_view_equal(text, wanted->text) : is_wanted(at, wanted);
         found |= (uint64_t)equal << i;
     }
@@ -292,37 +286,242 @@ static int select_pair(struct weir_unpacker *unpacker, struct selection *selecti
     return rc;
 }
 
+/* The bits of @count keys. */
+static uint64_t all_of(uint32_t count)
+{
+    return count == 0 ? 0 : UINT64_MAX >> (WEIR_SELECT_MAX - count);
+}
+
+/* Prepare to look for @keys. Returns the filter for all of them. */
+static uint64_t prepare_keys(struct weir_select_key *wanted, const struct weir_view *keys,
+                             uint32_t count)
+{
+    uint64_t filter = 0;
+
+    for (uint32_t i = 0; i < count; i++) {
+        uint8_t form[8];
+        wanted[i] = wanted_of(keys[i]);
+        memcpy(form, &wanted[i].word, sizeof form);
+        /* Behind a str of no bytes anything may come. */
+        filter |= keys[i].size == 0 ? UINT64_MAX : UINT64_C(1) << select_bit(form);
+    }
+    return filter;
+}
+
+static void begin_selection(struct selection *selection, const struct weir_select_key *wanted,
+                            uint64_t filter, uint32_t count)
+{
+    selection->wanted = wanted;
+    selection->missing = all_of(count);
+    selection->filter = filter;
+    for (uint32_t i = 0; i < count; i++)
+        selection->values[i] = weir_view_of(NULL, 0);
+}
+
+/* Read the rest of the map, of which @pairs are left. */
+static int select_rest(struct weir_unpacker *unpacker, uint32_t pairs, struct selection *selection)
+{
+    int rc = 0;
+
+    while (rc == 0 && pairs != 0 && selection->missing != 0) {
+        uint32_t before = pairs;
+        if (run_allowed(unpacker))
+            select_run(unpacker, &pairs, selection);
+        if (pairs == before) {
+            rc = select_pair(unpacker, selection);
+            pairs--;
+        }
+    }
+    return rc != 0 || pairs == 0 ? rc : weir__unpack_skip(unpacker, 2 * (uint64_t)pairs);
+}
+
+/* --- by an earlier map ----------------------------------------------------------------------- */
+
+/* A map of the remembered form, for so many maps of another one, is remembered anew at once. */
+#define HITS_MIN 16u
+
+/* Maps of another form, from one that is remembered to the next one, at most. */
+#define PATIENCE_MAX 4096u
+
+/*
+ * Why select_known() stopped: no pair is left, or none is remembered; the next one's key agrees,
+ * but its value is not small, or is cut by the end of the piece; too few bytes are left in the
+ * piece to look; or the key is another one.
+ */
+enum known { KNOWN_ALL, KNOWN_LARGE, KNOWN_END, KNOWN_OTHER };
+
+/*
+ * Pass over the next pairs, of which *@pairs are left, as long as they agree with those that are
+ * remembered from @from on, and take the values of those that are wanted.
+ *
+ * The input says nothing that the next address depends on but the sizes of values that vary: that
+ * is what makes it fast.
+ */
+static enum known select_known(struct weir_unpacker *unpacker, uint32_t *pairs,
+                               const struct weir_selector *selector, uint32_t from,
+                               struct selection *selection)
+{
+    const struct weir_select_pair *pair = selector->pairs + from;
+    const uint8_t *at = unpacker->pos;
+    const uint8_t *end = unpacker->end;
+    uint32_t left = selector->pair_count - from;
+    enum known known = KNOWN_ALL;
+
+    if (left > *pairs)
+        left = *pairs;
+    uint32_t before = left;
+    for (; left != 0; left--, pair++) {
+        known = KNOWN_END;
+        if (WEIR_UNLIKELY((size_t)(end - at) < pair->room))
+            break;
+        known = KNOWN_OTHER;
+        if (WEIR_UNLIKELY((weir_unpack_word(at) & pair->mask) != pair->word))
+            break;
+        const uint8_t *value = at + pair->key_bytes;
+        uint64_t found = pair->found;
+        if (WEIR_UNLIKELY(found != 0) && !is_wanted(at, &selector->keys[__builtin_ctzll(found)]))
+            break;
+        size_t step = pair->step;
+        if (step == 0 || WEIR_UNLIKELY((value[0] & pair->tag_mask) != pair->tag))
+            step = weir__wire_steps[value[0]];
+        known = KNOWN_LARGE;
+        if (WEIR_UNLIKELY(step == 0 || step > (size_t)(end - value)))
+            break;
+        if (WEIR_UNLIKELY(found != 0))
+            select_set(selection, found & selection->missing, weir_view_of(value, step));
+        at = value + step;
+        known = KNOWN_ALL;
+    }
+    unpacker->pos = at;
+    unpacker->elements_left -= 2 * (uint64_t)(before - left);
+    *pairs -= before - left;
+    return known;
+}
+
+/* Whether the short str @key begins like one that is wanted, but may be another one. */
+static bool is_ambiguous(const struct weir_selector *selector, const uint8_t *key, uint64_t found)
+{
+    if ((key[0] & 0x1fu) <= 7 || found != 0)
+        return false;
+    for (uint32_t i = 0; i < selector->count; i++) {
+        const struct weir_select_key *wanted = &selector->keys[i];
+        if ((weir_unpack_word(key) & wanted->mask) == wanted->word)
+            return true;
+    }
+    return false;
+}
+
+/* What is remembered of a pair whose key, a short str, is at @key, its value at @value. */
+static struct weir_select_pair pair_of(const uint8_t *key, const uint8_t *value, uint64_t found)
+{
+    struct weir_select_pair pair = {0};
+    struct weir_select_key form = wanted_of(weir_view_of(key + 1, key[0] & 0x1fu));
+
+    pair.word = form.word;
+    pair.mask = form.mask;
+    pair.found = found;
+    pair.key_bytes = (uint8_t)(1 + (key[0] & 0x1fu));
+    pair.room =
+        (uint8_t)(pair.key_bytes < sizeof(pair.word) ? sizeof(pair.word) : pair.key_bytes + 1u);
+    pair.tag_mask = (value[0] | 1u) == WEIR_TAG_TRUE ? 0xfe : 0xff;
+    pair.tag = value[0] & pair.tag_mask;
+    size_t step = weir__wire_steps[value[0]];
+    if (step == 9 || (value[0] | 1u) == WEIR_TAG_TRUE)
+        pair.step = (uint8_t)step;
+    return pair;
+}
+
+/* Remember the map at @map, which was read. */
+static void remember(struct weir_selector *selector, const struct weir_unpacker *map)
+{
+    struct weir_unpacker cursor = *map;
+    uint64_t missing = all_of(selector->count);
+    uint32_t pairs = 0;
+
+    selector->pair_count = 0;
+    cursor.elements_left = UINT64_MAX;
+    weir_unpack_map(&cursor, &pairs);
+    for (; pairs != 0 && selector->pair_count < WEIR_SELECT_PAIRS_MAX; pairs--) {
+        const uint8_t *key = cursor.pos;
+        if ((key[0] & 0xe0u) != WEIR_TAG_FIXSTR)
+            break;
+        uint64_t found = select_keys(&cursor, selector->keys, missing);
+        if (is_ambiguous(selector, key, found) || weir__skip_value(&cursor) != 0)
+            break;
+        selector->pairs[selector->pair_count++] = pair_of(key, cursor.pos, found);
+        missing &= ~found;
+        if (weir__skip_value(&cursor) != 0)
+            break;
+    }
+}
+
+/* The map at @map did not agree with what is remembered. */
+static void miss(struct weir_selector *selector, const struct weir_unpacker *map)
+{
+    if (++selector->misses < selector->patience || map->pieces != NULL)
+        return;
+    uint32_t patience =
+        selector->hits / HITS_MIN >= selector->misses ? 1 : 1 + 2 * selector->patience;
+    selector->patience = patience < PATIENCE_MAX ? patience : PATIENCE_MAX;
+    selector->hits = 0;
+    selector->misses = 0;
+    remember(selector, map);
+}
+
+int weir_selector_init(struct weir_selector *selector, const struct weir_view *keys, uint32_t count)
+{
+    if (count > WEIR_SELECT_MAX)
+        return -EINVAL;
+    memset(selector, 0, sizeof(*selector));
+    selector->count = count;
+    selector->filter = prepare_keys(selector->keys, keys, count);
+    return 0;
+}
+
+int weir_unpack_select_with(struct weir_unpacker *unpacker, struct weir_selector *selector,
+                            struct weir_view *ret)
+{
+    struct weir_unpacker map = *unpacker;
+    struct selection selection;
+    uint32_t pairs;
+
+    begin_selection(&selection, selector->keys, selector->filter, selector->count);
+    int rc = weir_unpack_map(unpacker, &pairs);
+    uint32_t total = rc == 0 ? pairs : 0;
+    enum known known = KNOWN_ALL;
+    while (rc == 0 && pairs != 0 && total - pairs < selector->pair_count && run_allowed(unpacker)) {
+        known = select_known(unpacker, &pairs, selector, total - pairs, &selection);
+        if (known != KNOWN_LARGE)
+            break;
+        rc = select_pair(unpacker, &selection);
+        pairs--;
+    }
+    if (rc == 0)
+        rc = select_rest(unpacker, pairs, &selection);
+    if (rc != 0)
+        return rc;
+    if (known == KNOWN_OTHER || selector->pair_count == 0)
+        miss(selector, &map);
+    else
+        selector->hits++;
+    if (selector->count != 0)
+        memcpy(ret, selection.values, selector->count * sizeof(*ret));
+    return 0;
+}
+
 int weir_unpack_select(struct weir_unpacker *unpacker, const struct weir_view *keys, uint32_t count,
                        struct weir_view *ret)
 {
+    struct weir_select_key wanted[WEIR_SELECT_MAX];
     struct selection selection;
     uint32_t pairs;
 
     if (count > WEIR_SELECT_MAX)
         return -EINVAL;
-    selection.missing = count == 0 ? 0 : UINT64_MAX >> (64 - count % 64) % 64;
-    selection.filter = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        const struct wanted *wanted = &selection.wanted[i];
-        selection.wanted[i] = wanted_of(keys[i]);
-        selection.values[i] = weir_view_of(NULL, 0);
-        uint8_t form[8];
-        memcpy(form, &wanted->word, sizeof form);
-        /* Behind a str of no bytes anything may come. */
-        selection.filter |= keys[i].size == 0 ? UINT64_MAX : UINT64_C(1) << select_bit(form);
-    }
+    begin_selection(&selection, wanted, prepare_keys(wanted, keys, count), count);
     int rc = weir_unpack_map(unpacker, &pairs);
-    while (rc == 0 && pairs != 0 && selection.missing != 0) {
-        uint32_t before = pairs;
-        if (run_allowed(unpacker))
-            select_run(unpacker, &pairs, &selection);
-        if (pairs == before) {
-            rc = select_pair(unpacker, &selection);
-            pairs--;
-        }
-    }
     if (rc == 0)
-        rc = weir__unpack_skip(unpacker, 2 * (uint64_t)pairs);
+        rc = select_rest(unpacker, pairs, &selection);
     if (rc == 0 && count != 0)
         memcpy(ret, selection.values, count * sizeof(*ret));
     return rc;

@@ -27,24 +27,14 @@ const uint8_t *weir_walk_next_slow(const uint8_t *at, struct weir_value *ret)
     return at + tag.head_bytes;
 }
 
-const uint8_t *weir_walk_skip_slow(const uint8_t *at)
+const uint8_t *weir_walk_skip_slow(const uint8_t *at, const uint8_t *end)
 {
-    uint64_t to_come = 1; /* never above the bytes that are left: they are there */
+    struct weir_unpacker cursor;
 
-    for (; to_come != 0; to_come--) {
-        size_t step = weir__step(at);
-        if (WEIR_UNLIKELY(step == 0)) {
-            struct weir_wire_tag tag = weir_wire_tags[at[0]];
-            uint64_t length = weir_wire_length(at, tag);
-            step = tag.head_bytes;
-            if (tag.kind == WEIR_WIRE_BYTES)
-                step += length;
-            else
-                to_come += tag.kind == WEIR_WIRE_MAP ? 2 * length : length;
-        }
-        at += step;
-    }
-    return at;
+    weir_unpack_init(&cursor, weir_view_of(at, (size_t)(end - at)), NULL);
+    weir__skip_value(&cursor);
+    assert(cursor.error == 0);
+    return cursor.pos;
 }
 
 /* The same place, for what the checked cursor does well enough: it ends early. */

@@ -27,7 +27,7 @@ AS_IF([test "x$enable_fuzz" = xyes], [
     SANITIZER_CFLAGS="$SANITIZER_CFLAGS -fsanitize=fuzzer-no-link"
     WEIR_TRY_SANITIZER([-fsanitize=fuzzer], [$SANITIZER_CFLAGS],
         [FUZZ_ENGINE=-fsanitize=fuzzer],
-        [AC_MSG_ERROR([--enable-fuzz needs clang with its fuzzer runtime (try CC=clang)])])
+        [AC_MSG_ERROR([--enable-fuzz needs clang with its fuzzer runtime (try CC=clang or CC=afl-clang-fast)])])
 ])
 AM_CONDITIONAL([BUILD_FUZZ], [test "x$enable_fuzz" = xyes])
 AC_SUBST([SANITIZER_CFLAGS])

@@ -82,6 +82,32 @@ struct weir_stream_part {
     uint64_t payload_left;   /**< bytes of the payload that follow; 0 where none is begun */
 };
 
+/** Private: see lib/stream_shape.h. */
+#define WEIR_STREAM_SHAPE_LANE 16
+#define WEIR_STREAM_SHAPE_LANES 10
+#define WEIR_STREAM_SHAPE_RUNS 12
+
+/** Private: tags at fixed places, and how far it is from the first to what follows the last. */
+struct weir_stream_shape_run {
+    uint8_t lane_bytes; /* of the message that are compared */
+    uint8_t bytes;      /* to the next run, or to the joint between them */
+    uint8_t room;       /* bytes that are looked at, without the joint's payload */
+    bool joint;         /* a value follows whose size its own head tells */
+};
+
+/** Private: how the messages of a flow are alike. */
+struct weir_stream_shape {
+    uint8_t
+        lanes[2 * WEIR_STREAM_SHAPE_LANES * WEIR_STREAM_SHAPE_LANE]; /* masks and tags, in turn */
+    struct weir_stream_shape_run runs[WEIR_STREAM_SHAPE_RUNS];
+    uint32_t run_count; /* 0: none is known */
+    uint32_t patience;  /* misses after which another one is learnt */
+    uint32_t hits;      /* messages that had it */
+    uint32_t misses;    /* that had not */
+    uint64_t values;    /* that it is of */
+    uint64_t to_come;   /* values behind these */
+};
+
 /** The caller's storage for a stream. Zeroed, weir_stream_fini() takes it. Fields are private. */
 struct weir_stream {
     struct weir_pool *pool;
@@ -106,6 +132,7 @@ struct weir_stream {
     struct weir_limits limits;
     struct weir_fault fault;
     struct weir_stream_stats stats;
+    struct weir_stream_shape shape;
 };
 
 /**
@@ -157,6 +184,27 @@ WEIR_API int weir_stream_next(struct weir_stream *stream, struct weir_slice *ret
  * Valid until  the stream is fed, asked for another message in any way, or ended.
  */
 WEIR_API int weir_stream_next_view(struct weir_stream *stream, struct weir_view *ret);
+
+/**
+ * The next whole messages as views, as many as lie one behind the other.
+ *
+ * What is asked of the stream for each message, it is asked once for all of them: where messages
+ * are small that is most of the time.
+ *
+ *     while ((rc = weir_stream_next_views(&stream, 32, views, &count)) == 0) {
+ *         for (size_t i = 0; i < count; i++)
+ *             handle(views[i]);
+ *     }
+ *
+ * @capacity    of @ret, at least 1 (asserted)
+ * @ret         written on success only
+ * @ret_count   how many there are, at least 1; fewer than @capacity does not mean that these are
+ *              all: ask until -EAGAIN
+ * Returns      as weir_stream_next(); an error once the messages before it were handed out.
+ * Valid until  the stream is fed, asked for another message in any way, or ended.
+ */
+WEIR_API int weir_stream_next_views(struct weir_stream *stream, size_t capacity,
+                                    struct weir_view *ret, size_t *ret_count);
 
 /**
  * The next whole message as a chain of the slices that it came in, wherever they are cut.

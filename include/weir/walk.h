@@ -67,6 +67,43 @@ WEIR_INLINE enum weir_type weir_walk_type(const struct weir_walk *walk);
  */
 WEIR_ALWAYS_INLINE void weir_walk_next(struct weir_walk *walk, struct weir_value *ret);
 
+/**
+ * Read the next value as what it is expected to be. There is one (asserted).
+ *
+ *     uint32_t pairs;
+ *     uint16_t port;
+ *     if (!weir_walk_map(&walk, &pairs) || !weir_walk_key(&walk, "port") ||
+ *         !weir_walk_u16(&walk, &port))
+ *         return -EPROTO;
+ *
+ * The types are those of weir_unpack_uint() and so on: an integer has to fit, in whatever encoding
+ * it is; f64 takes a float 32 too, f32 no float 64; an ext -1 that is no timestamp is none. The
+ * literal of weir_walk_key() is compared with a str key.
+ *
+ * Returns   whether it is; if not, the walk has not moved and nothing was written.
+ * Cost      inline, as weir_walk_next().
+ */
+WEIR_INLINE bool weir_walk_nil(struct weir_walk *walk);
+WEIR_INLINE bool weir_walk_bool(struct weir_walk *walk, bool *ret);
+WEIR_INLINE bool weir_walk_uint(struct weir_walk *walk, uint64_t *ret);
+WEIR_INLINE bool weir_walk_int(struct weir_walk *walk, int64_t *ret);
+WEIR_INLINE bool weir_walk_u8(struct weir_walk *walk, uint8_t *ret);
+WEIR_INLINE bool weir_walk_u16(struct weir_walk *walk, uint16_t *ret);
+WEIR_INLINE bool weir_walk_u32(struct weir_walk *walk, uint32_t *ret);
+WEIR_INLINE bool weir_walk_i8(struct weir_walk *walk, int8_t *ret);
+WEIR_INLINE bool weir_walk_i16(struct weir_walk *walk, int16_t *ret);
+WEIR_INLINE bool weir_walk_i32(struct weir_walk *walk, int32_t *ret);
+WEIR_INLINE bool weir_walk_f32(struct weir_walk *walk, float *ret);
+WEIR_INLINE bool weir_walk_f64(struct weir_walk *walk, double *ret);
+WEIR_INLINE bool weir_walk_str(struct weir_walk *walk, struct weir_view *ret);
+WEIR_INLINE bool weir_walk_bin(struct weir_walk *walk, struct weir_view *ret);
+WEIR_INLINE bool weir_walk_array(struct weir_walk *walk, uint32_t *ret);
+WEIR_INLINE bool weir_walk_map(struct weir_walk *walk, uint32_t *ret);
+WEIR_INLINE bool weir_walk_ext(struct weir_walk *walk, int8_t *ret_type,
+                               struct weir_view *ret_bytes);
+WEIR_INLINE bool weir_walk_timestamp(struct weir_walk *walk, struct weir_timestamp *ret);
+WEIR_INLINE bool weir_walk_key(struct weir_walk *walk, const char *literal);
+
 /** Pass over the next value with all it contains. There is one (asserted). */
 WEIR_INLINE void weir_walk_skip(struct weir_walk *walk);
 
@@ -91,7 +128,7 @@ WEIR_API bool weir_walk_path(struct weir_walk *walk, struct weir_view path);
 
 /** Private: the other halves, which return where the next value begins. */
 WEIR_API const uint8_t *weir_walk_next_slow(const uint8_t *at, struct weir_value *ret);
-WEIR_API const uint8_t *weir_walk_skip_slow(const uint8_t *at);
+WEIR_API const uint8_t *weir_walk_skip_slow(const uint8_t *at, const uint8_t *end);
 
 WEIR_INLINE void weir_walk_init(struct weir_walk *walk, struct weir_checked checked)
 {
@@ -144,15 +181,11 @@ WEIR_ALWAYS_INLINE void weir_walk_next(struct weir_walk *walk, struct weir_value
         uint64_t bits = weir_wire_load64(at + 1);
         memcpy(&ret->as.f64, &bits, sizeof bits);
         weir_walk_give(walk, ret, WEIR_TYPE_F64, 0, 9);
-    } else if (tag == WEIR_TAG_UINT8) {
-        ret->as.u64 = at[1];
-        weir_walk_give(walk, ret, WEIR_TYPE_UINT, 0, 2);
-    } else if (tag == WEIR_TAG_UINT16) {
-        ret->as.u64 = weir_wire_load16(at + 1);
-        weir_walk_give(walk, ret, WEIR_TYPE_UINT, 0, 3);
-    } else if (tag == WEIR_TAG_UINT64) {
-        ret->as.u64 = weir_wire_load64(at + 1);
-        weir_walk_give(walk, ret, WEIR_TYPE_UINT, 0, 9);
+    } else if ((tag & 0xfcu) == WEIR_TAG_UINT8 && WEIR_LIKELY(walk->end - at >= 9)) {
+        /* Of four widths that cannot be predicted one shift, as in weir_unpack_next(). */
+        unsigned bits = 8u << (tag & 3u);
+        ret->as.u64 = weir_wire_load64(at + 1) >> (64 - bits);
+        weir_walk_give(walk, ret, WEIR_TYPE_UINT, 0, 1 + bits / 8);
     } else if ((tag | 1u) == WEIR_TAG_TRUE) {
         ret->as.boolean = tag == WEIR_TAG_TRUE;
         weir_walk_give(walk, ret, WEIR_TYPE_BOOL, 0, 1);
@@ -167,10 +200,231 @@ WEIR_ALWAYS_INLINE void weir_walk_next(struct weir_walk *walk, struct weir_value
     }
 }
 
+/** Private: read the next value, if it is of @type. If not, the walk may have moved. */
+WEIR_ALWAYS_INLINE bool weir_walk_take(struct weir_walk *walk, enum weir_type type,
+                                       struct weir_value *ret)
+{
+    weir_walk_next(walk, ret);
+    return ret->type == type;
+}
+
+WEIR_INLINE bool weir_walk_nil(struct weir_walk *walk)
+{
+    struct weir_walk ahead = *walk;
+    struct weir_value value;
+    if (!weir_walk_take(&ahead, WEIR_TYPE_NIL, &value))
+        return false;
+    *walk = ahead;
+    return true;
+}
+
+WEIR_INLINE bool weir_walk_bool(struct weir_walk *walk, bool *ret)
+{
+    struct weir_walk ahead = *walk;
+    struct weir_value value;
+    if (!weir_walk_take(&ahead, WEIR_TYPE_BOOL, &value))
+        return false;
+    *ret = value.as.boolean;
+    *walk = ahead;
+    return true;
+}
+
+WEIR_INLINE bool weir_walk_uint(struct weir_walk *walk, uint64_t *ret)
+{
+    struct weir_walk ahead = *walk;
+    struct weir_value value;
+    if (!weir_walk_take(&ahead, WEIR_TYPE_UINT, &value))
+        return false;
+    *ret = value.as.u64;
+    *walk = ahead;
+    return true;
+}
+
+WEIR_INLINE bool weir_walk_int(struct weir_walk *walk, int64_t *ret)
+{
+    struct weir_walk ahead = *walk;
+    struct weir_value value;
+    weir_walk_next(&ahead, &value);
+    if (value.type != WEIR_TYPE_INT &&
+        (value.type != WEIR_TYPE_UINT || value.as.u64 > (uint64_t)INT64_MAX))
+        return false;
+    *ret = value.type == WEIR_TYPE_INT ? value.as.i64 : (int64_t)value.as.u64;
+    *walk = ahead;
+    return true;
+}
+
+WEIR_INLINE bool weir_walk_u8(struct weir_walk *walk, uint8_t *ret)
+{
+    struct weir_walk ahead = *walk;
+    uint64_t value;
+    if (!weir_walk_uint(&ahead, &value) || value > UINT8_MAX)
+        return false;
+    *ret = (uint8_t)value;
+    *walk = ahead;
+    return true;
+}
+
+WEIR_INLINE bool weir_walk_u16(struct weir_walk *walk, uint16_t *ret)
+{
+    struct weir_walk ahead = *walk;
+    uint64_t value;
+    if (!weir_walk_uint(&ahead, &value) || value > UINT16_MAX)
+        return false;
+    *ret = (uint16_t)value;
+    *walk = ahead;
+    return true;
+}
+
+WEIR_INLINE bool weir_walk_u32(struct weir_walk *walk, uint32_t *ret)
+{
+    struct weir_walk ahead = *walk;
+    uint64_t value;
+    if (!weir_walk_uint(&ahead, &value) || value > UINT32_MAX)
+        return false;
+    *ret = (uint32_t)value;
+    *walk = ahead;
+    return true;
+}
+
+WEIR_INLINE bool weir_walk_i8(struct weir_walk *walk, int8_t *ret)
+{
+    struct weir_walk ahead = *walk;
+    int64_t value;
+    if (!weir_walk_int(&ahead, &value) || value < INT8_MIN || value > INT8_MAX)
+        return false;
+    *ret = (int8_t)value;
+    *walk = ahead;
+    return true;
+}
+
+WEIR_INLINE bool weir_walk_i16(struct weir_walk *walk, int16_t *ret)
+{
+    struct weir_walk ahead = *walk;
+    int64_t value;
+    if (!weir_walk_int(&ahead, &value) || value < INT16_MIN || value > INT16_MAX)
+        return false;
+    *ret = (int16_t)value;
+    *walk = ahead;
+    return true;
+}
+
+WEIR_INLINE bool weir_walk_i32(struct weir_walk *walk, int32_t *ret)
+{
+    struct weir_walk ahead = *walk;
+    int64_t value;
+    if (!weir_walk_int(&ahead, &value) || value < INT32_MIN || value > INT32_MAX)
+        return false;
+    *ret = (int32_t)value;
+    *walk = ahead;
+    return true;
+}
+
+WEIR_INLINE bool weir_walk_f32(struct weir_walk *walk, float *ret)
+{
+    struct weir_walk ahead = *walk;
+    struct weir_value value;
+    if (!weir_walk_take(&ahead, WEIR_TYPE_F32, &value))
+        return false;
+    *ret = value.as.f32;
+    *walk = ahead;
+    return true;
+}
+
+WEIR_INLINE bool weir_walk_f64(struct weir_walk *walk, double *ret)
+{
+    struct weir_walk ahead = *walk;
+    struct weir_value value;
+    weir_walk_next(&ahead, &value);
+    if (value.type != WEIR_TYPE_F64 && value.type != WEIR_TYPE_F32)
+        return false;
+    *ret = value.type == WEIR_TYPE_F64 ? value.as.f64 : (double)value.as.f32;
+    *walk = ahead;
+    return true;
+}
+
+WEIR_INLINE bool weir_walk_str(struct weir_walk *walk, struct weir_view *ret)
+{
+    struct weir_walk ahead = *walk;
+    struct weir_value value;
+    if (!weir_walk_take(&ahead, WEIR_TYPE_STR, &value))
+        return false;
+    *ret = value.as.bytes;
+    *walk = ahead;
+    return true;
+}
+
+WEIR_INLINE bool weir_walk_bin(struct weir_walk *walk, struct weir_view *ret)
+{
+    struct weir_walk ahead = *walk;
+    struct weir_value value;
+    if (!weir_walk_take(&ahead, WEIR_TYPE_BIN, &value))
+        return false;
+    *ret = value.as.bytes;
+    *walk = ahead;
+    return true;
+}
+
+WEIR_INLINE bool weir_walk_array(struct weir_walk *walk, uint32_t *ret)
+{
+    struct weir_walk ahead = *walk;
+    struct weir_value value;
+    if (!weir_walk_take(&ahead, WEIR_TYPE_ARRAY, &value))
+        return false;
+    *ret = value.count;
+    *walk = ahead;
+    return true;
+}
+
+WEIR_INLINE bool weir_walk_map(struct weir_walk *walk, uint32_t *ret)
+{
+    struct weir_walk ahead = *walk;
+    struct weir_value value;
+    if (!weir_walk_take(&ahead, WEIR_TYPE_MAP, &value))
+        return false;
+    *ret = value.count;
+    *walk = ahead;
+    return true;
+}
+
+WEIR_INLINE bool weir_walk_ext(struct weir_walk *walk, int8_t *ret_type,
+                               struct weir_view *ret_bytes)
+{
+    struct weir_walk ahead = *walk;
+    struct weir_value value;
+    if (!weir_walk_take(&ahead, WEIR_TYPE_EXT, &value))
+        return false;
+    *ret_type = value.ext_type;
+    *ret_bytes = value.as.bytes;
+    *walk = ahead;
+    return true;
+}
+
+WEIR_INLINE bool weir_walk_timestamp(struct weir_walk *walk, struct weir_timestamp *ret)
+{
+    struct weir_walk ahead = *walk;
+    struct weir_value value;
+    if (!weir_walk_take(&ahead, WEIR_TYPE_EXT, &value) || value.ext_type != -1 ||
+        weir_timestamp_decode(value.as.bytes, ret) != 0)
+        return false;
+    *walk = ahead;
+    return true;
+}
+
+WEIR_INLINE bool weir_walk_key(struct weir_walk *walk, const char *literal)
+{
+    struct weir_walk ahead = *walk;
+    struct weir_value value;
+    if (!weir_walk_take(&ahead, WEIR_TYPE_STR, &value) ||
+        !weir_view_equal(value.as.bytes, weir_view_text(literal)))
+        return false;
+    *walk = ahead;
+    return true;
+}
+
 WEIR_INLINE void weir_walk_skip(struct weir_walk *walk)
 {
     assert(!weir_walk_done(walk));
-    walk->pos = weir_walk_skip_slow(walk->pos);
+    walk->pos = weir_walk_skip_slow(walk->pos, walk->end);
 }
 
 WEIR_INLINE struct weir_checked weir_walk_raw(struct weir_walk *walk)

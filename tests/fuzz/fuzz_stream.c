@@ -3,7 +3,7 @@
  * fuzz_stream: however a flow is cut, the same messages come out of it, and the same fault.
  *
  * The first byte chooses limits, the next eight the cuts, whether pieces touch, the framing, and
- * whether messages come in one piece, as chains or in parts; the rest flows.
+ * whether messages come in one piece, as views, as chains or in parts; the rest flows.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -34,7 +34,9 @@ static struct weir_slice make_slice(struct weir_pool *pool, struct weir_view byt
     return weir_slice_adopt(weir_view_of(block->data, bytes.size), block);
 }
 
-enum way { PIECE, CHAIN, PARTS };
+enum way { PIECE, CHAIN, PARTS, VIEW, VIEWS, WAYS };
+
+#define VIEWS_MAX 5
 
 /* How a flow is read. */
 struct plan {
@@ -113,6 +115,29 @@ static int take_part(struct reader *r, const struct plan *plan, size_t prefix)
     return 0;
 }
 
+static int take_views(struct reader *r, const struct plan *plan, size_t prefix)
+{
+    struct weir_view views[VIEWS_MAX];
+    size_t capacity = 1 + plan->fragment_min % VIEWS_MAX;
+    size_t count = 1;
+
+    int rc = plan->way == VIEW ? weir_stream_next_view(&r->stream, views)
+                               : weir_stream_next_views(&r->stream, capacity, views, &count);
+    if (rc != 0)
+        return rc;
+    require(count >= 1 && count <= capacity);
+    for (size_t i = 0; i < count; i++) {
+        struct weir_view wanted;
+        r->offset += prefix;
+        require(weir_view_slice(r->flow, (size_t)r->offset, views[i].size, &wanted) == 0);
+        require(weir_view_equal(wanted, views[i]));
+        r->offset += wanted.size;
+        end_message(r, plan);
+    }
+    require(weir_stream_offset(&r->stream) == r->offset);
+    return 0;
+}
+
 static int take(struct reader *r, const struct plan *plan)
 {
     size_t prefix = plan->framing == WEIR_FRAMING_LENGTH32 ? 4 : 0;
@@ -122,6 +147,8 @@ static int take(struct reader *r, const struct plan *plan)
         return take_chain(r, plan, prefix);
     if (plan->way == PARTS)
         return take_part(r, plan, prefix);
+    if (plan->way == VIEW || plan->way == VIEWS)
+        return take_views(r, plan, prefix);
     int rc = weir_stream_next(&r->stream, &message);
     if (rc != 0)
         return rc;
@@ -191,8 +218,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     else if (data[0] % 4 == 2)
         plan.limits.elements = 1u + data[0] / 4;
     uint64_t state = weir_wire_load64(data + 1);
-    plan.way = (enum way)(data[1] % 3);
-    plan.framing = data[1] / 3 % 2 != 0 ? WEIR_FRAMING_LENGTH32 : WEIR_FRAMING_VALUES;
+    plan.way = (enum way)(data[1] % WAYS);
+    plan.framing = data[1] / WAYS % 2 != 0 ? WEIR_FRAMING_LENGTH32 : WEIR_FRAMING_VALUES;
     plan.fragment_min = 1u + data[2] % 32;
     require(weir_pool_create(NULL, &pool) == 0);
     struct weir_slice whole = make_slice(pool, weir_view_of(data + 9, size - 9));

@@ -92,12 +92,13 @@ struct values {
     uint8_t *room; /* where those write who want memory; ends where the staged ones need it to */
     struct order *orders;
     struct order *staged_orders;
-    struct corpus documents;  /* the orders, packed */
-    struct corpus maps;       /* of 40 keys in the same order */
-    struct corpus shuffled;   /* the same, in an order of each one's own */
-    struct corpus messages;   /* of about 100 bytes */
-    uint64_t *sums;           /* of each message's values */
-    struct weir_block *large; /* a large bin */
+    struct corpus documents;       /* the orders, packed */
+    struct corpus maps;            /* of 40 keys in the same order */
+    struct corpus shuffled;        /* the same, in an order of each one's own */
+    struct corpus messages;        /* of about 100 bytes */
+    struct weir_selector selector; /* for the keys that values_find.c looks for */
+    uint64_t *sums;                /* of each message's values */
+    struct weir_block *large;      /* a large bin */
     msgpack_vrefbuffer vref;
 };
 
@@ -136,9 +137,9 @@ int values_stream_verify(struct values *values);
 #define VALUES_WALK_CONTENDERS 8
 #define VALUES_TREE_CONTENDERS 3
 #define VALUES_CHECK_CONTENDERS 5
-#define VALUES_FIND_CONTENDERS 7
+#define VALUES_FIND_CONTENDERS 8
 #define VALUES_BIN_CONTENDERS 4
-#define VALUES_STREAM_CONTENDERS 8
+#define VALUES_STREAM_CONTENDERS 9
 
 extern const struct bench_contender values_encode_contenders[VALUES_ENCODE_CONTENDERS];
 extern const struct bench_contender values_walk_contenders[VALUES_WALK_CONTENDERS];

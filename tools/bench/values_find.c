@@ -54,6 +54,23 @@ static __attribute__((noinline)) int select_weir(struct values *values, struct w
     return rc;
 }
 
+static __attribute__((noinline)) int selector_weir(struct values *values, struct weir_view map,
+                                                   uint64_t *sum)
+{
+    struct weir_view found[WANTED];
+    struct weir_unpacker u;
+
+    weir_unpack_init(&u, map, NULL);
+    int rc = weir_unpack_select_with(&u, &values->selector, found);
+    for (unsigned i = 0; rc == 0 && i < WANTED; i++) {
+        if (found[i].data == NULL)
+            return -ENOENT;
+        weir_unpack_init(&u, found[i], NULL);
+        rc = add_next(&u, sum);
+    }
+    return rc;
+}
+
 static __attribute__((noinline)) int find_weir(struct values *values, struct weir_view map,
                                                uint64_t *sum)
 {
@@ -244,6 +261,16 @@ static int shuffled_weir(struct bench_round *round)
     return run(round, true, select_weir);
 }
 
+static int run_weir_selector(struct bench_round *round)
+{
+    return run(round, false, selector_weir);
+}
+
+static int shuffled_weir_selector(struct bench_round *round)
+{
+    return run(round, true, selector_weir);
+}
+
 static int run_weir_find(struct bench_round *round)
 {
     return run(round, false, find_weir);
@@ -315,9 +342,11 @@ struct named_finder {
 
 /* The first one looks at the whole tree and is what the others are compared with. */
 static const struct named_finder finders[] = {
-    {"msgpack-c", find_msgpack}, {"weir", find_weir},
+    {"msgpack-c", find_msgpack},      {"weir", select_weir},
+    {"weir-selector", selector_weir}, {"weir-find", find_weir},
+    {"weir-loop", loop_weir},
 #ifdef HAVE_MSGPUCK
-    {"msgpuck", find_msgpuck},   {"msgpuck-check", find_msgpuck_checked},
+    {"msgpuck", find_msgpuck},        {"msgpuck-check", find_msgpuck_checked},
 #endif
 #ifdef HAVE_MPACK
     {"libmpack", find_mpack},
@@ -346,12 +375,19 @@ static int verify_maps(struct values *values, const struct corpus *corpus)
 
 int values_find_verify(struct values *values)
 {
-    int rc = verify_maps(values, &values->maps);
+    const struct weir_view keys[WANTED] = {weir_view_text("partner"), weir_view_text("created"),
+                                           weir_view_text("status")};
+
+    int rc = weir_selector_init(&values->selector, keys, WANTED);
+    if (rc == 0)
+        rc = verify_maps(values, &values->maps);
 
     return rc < 0 ? rc : verify_maps(values, &values->shuffled);
 }
 
 #define SELECT_NOTE "weir_unpack_select of the three, checked; it goes on to the end of the map"
+#define SELECTOR_NOTE \
+    "weir_unpack_select_with: the same by keys prepared once, which remember the order of the keys"
 #define FIND_NOTE "weir_unpack_find of each, from the start of the map"
 #define LOOP_NOTE \
     "the loop that the peers have: weir_unpack_str, weir_unpack_skip, weir_unpack_next"
@@ -362,6 +398,7 @@ int values_find_verify(struct values *values)
 
 const struct bench_contender values_find_contenders[VALUES_FIND_CONTENDERS] = {
     {.name = "weir", .note = SELECT_NOTE, .run = run_weir},
+    {.name = "weir-selector", .note = SELECTOR_NOTE, .run = run_weir_selector},
     {.name = "weir-find", .note = FIND_NOTE, .run = run_weir_find},
     {.name = "weir-loop", .note = LOOP_NOTE, .run = run_weir_loop},
     {.name = "msgpack-c", .note = TREE_NOTE, .run = run_msgpack},
@@ -381,6 +418,7 @@ const struct bench_contender values_find_contenders[VALUES_FIND_CONTENDERS] = {
 
 const struct bench_contender values_shuffled_contenders[VALUES_FIND_CONTENDERS] = {
     {.name = "weir", .note = SELECT_NOTE, .run = shuffled_weir},
+    {.name = "weir-selector", .note = SELECTOR_NOTE, .run = shuffled_weir_selector},
     {.name = "weir-find", .note = FIND_NOTE, .run = shuffled_weir_find},
     {.name = "weir-loop", .note = LOOP_NOTE, .run = shuffled_weir_loop},
     {.name = "msgpack-c", .note = TREE_NOTE, .run = shuffled_msgpack},
