@@ -214,7 +214,7 @@ static void a_chunk_is_a_usual_one_whatever_it_was_rounded_up_from(void **state)
         take(&arena, 60000, 1);
         take(&arena, 60000, 1);
         assert_int_equal(weir_arena_held_bytes(&arena), 2 * chunk_bytes);
-        /* Other than a chunk that was made for a large request, it stays when a larger one comes. */
+        /* Unlike a chunk that was made for a large request, it stays when a larger one comes. */
         weir_arena_reset(&arena);
         take(&arena, 200000, 1);
         assert_int_equal(weir_arena_held_bytes(&arena), 2 * chunk_bytes + large_bytes);

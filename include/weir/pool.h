@@ -501,9 +501,9 @@ struct weir_pool_head {
 };
 
 /* Where in a pool the table lies that has an uint16_t for each size in units of 64 bytes, less one:
- * where in the pool the class lies. It has an entry for every size up to the second constant, be the
- * classes as they may: to compare with a constant is less than with a word of the pool, and nothing
- * at all where the caller's size is one. */
+ * where in the pool the class lies. It has an entry for every size up to the second constant,
+ * whatever the classes are: to compare with a constant is less than with a word of the pool, and
+ * nothing at all where the caller's size is one. */
 #define WEIR__POOL_LOOKUP ((size_t)10240)
 #define WEIR__POOL_LOOKUP_BYTES ((size_t)65536)
 
