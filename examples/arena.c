@@ -65,11 +65,15 @@ int main(void)
         printf("%s%s", (const char *)word->text.data, word->next != NULL ? " " : "\n");
 
     weir_arena_init_fixed(&scratch, memory, sizeof memory);
+    const struct weir_arena_mark mark = weir_arena_mark(&scratch);
     int rc = weir_arena_format(&scratch, &line, "%zu bytes used", weir_arena_used_bytes(&arena));
     printf("%s, of the scratch %u%%\n", rc == 0 ? (const char *)line.data : weir_error_name(rc),
            weir_arena_used_percent(&scratch));
     rc = weir_arena_format(&scratch, &line, "%60d", 7);
     printf("more of it: %s\n", weir_error_name(rc));
+    weir_arena_rewind(&scratch, mark);
+    if (weir_arena_format(&scratch, &line, "%60d", 7) == 0)
+        printf("after a rewind: %zu bytes used\n", weir_arena_used_bytes(&scratch));
 
     weir_arena_fini(&arena); // all words at once
     return weir_pool_destroy(pool) != 0 || use_shared() != 0;

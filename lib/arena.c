@@ -67,7 +67,10 @@ void weir_arena_init(struct weir_arena *arena, struct weir_pool *pool,
         options = &defaults;
     memset(arena, 0, sizeof *arena);
     arena->pool = pool;
-    arena->chunk_bytes = options->chunk_bytes != 0 ? options->chunk_bytes : CHUNK_DEFAULT_BYTES;
+    /* Whole blocks: else each chunk would look like one that was made for a larger request. What
+     * cannot be rounded up cannot be had either, and the pool will say so. */
+    arena->chunk_bytes = weir_pool_block_bytes(
+        pool, options->chunk_bytes != 0 ? options->chunk_bytes : CHUNK_DEFAULT_BYTES);
     arena->limit_bytes = options->limit_bytes != 0 ? options->limit_bytes : SIZE_MAX;
 }
 

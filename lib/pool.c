@@ -434,7 +434,7 @@ static int plan_make(struct plan *plan, const struct weir_pool_options *options)
     long page_bytes = sysconf(_SC_PAGESIZE);
     plan->page_bytes = page_bytes > (long)PAGE_MIN_BYTES ? (size_t)page_bytes : PAGE_MIN_BYTES;
     uint32_t largest = plan->class_bytes[plan->class_count - 1];
-    size_t bytes = WEIR__POOL_LOOKUP + (largest >> WEIR__POOL_GRAIN_SHIFT) * sizeof(uint16_t);
+    size_t bytes = WEIR__POOL_LOOKUP + weir__pool_grains(largest) * sizeof(uint16_t);
     plan->pool_bytes = (bytes + DESKS_FIRST_BYTES + plan->page_bytes - 1) & ~(plan->page_bytes - 1);
     return plan->pool_bytes <= plan->limit_bytes ? 0 : -ENOBUFS;
 }
@@ -456,6 +456,10 @@ static void classes_init(struct weir_pool *pool, const struct plan *plan,
             index++;
         lookup[grain] = (uint16_t)((uint8_t *)&pool->head.classes[index] - (uint8_t *)pool);
     }
+    /* Never has a free block. */
+    for (size_t grain = largest >> WEIR__POOL_GRAIN_SHIFT; grain < weir__pool_grains(largest);
+         grain++)
+        lookup[grain] = (uint16_t)((uint8_t *)&pool->large - (uint8_t *)pool);
     pool->head.class_max_bytes = largest;
     pool->class_count = plan->class_count;
     for (uint32_t i = 0; i < plan->class_count; i++) {

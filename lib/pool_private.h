@@ -210,7 +210,7 @@ struct weir_pool {
 };
 
 _Static_assert(sizeof(struct weir_pool) <= WEIR__POOL_LOOKUP, "the table of classes lies behind");
-_Static_assert(sizeof(struct weir_pool_head) <= UINT16_MAX, "offsets of classes fit the table");
+_Static_assert(sizeof(struct weir_pool) <= UINT16_MAX, "offsets of classes fit the table");
 
 /* --- counters -------------------------------------------------------------------------------- */
 
@@ -320,10 +320,18 @@ void weir__large_evict(struct weir_pool *pool);
 unsigned weir__large_bin(const struct weir_pool *pool, size_t bytes);
 size_t weir__desks_chunk_bytes(const struct weir_pool *pool);
 
+/* Entries of the lookup table. */
+static inline size_t weir__pool_grains(size_t class_max_bytes)
+{
+    size_t bytes =
+        class_max_bytes > WEIR__POOL_LOOKUP_BYTES ? class_max_bytes : WEIR__POOL_LOOKUP_BYTES;
+    return bytes >> WEIR__POOL_GRAIN_SHIFT;
+}
+
 /* The first desk in the pool mapping, behind the lookup table. */
 static inline struct weir__large *weir__desks_first(const struct weir_pool *pool)
 {
-    size_t grains = pool->head.class_max_bytes >> WEIR__POOL_GRAIN_SHIFT;
+    size_t grains = weir__pool_grains(pool->head.class_max_bytes);
     size_t used = WEIR__POOL_LOOKUP + grains * sizeof(uint16_t);
     used = (used + WEIR__CACHE_LINE - 1) & ~(size_t)(WEIR__CACHE_LINE - 1);
     return (struct weir__large *)((uintptr_t)pool + used);

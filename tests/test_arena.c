@@ -199,6 +199,30 @@ static void a_large_request_gets_a_block_of_its_size_and_its_rest_is_used(void *
     test_pool_destroy(pool);
 }
 
+static void a_chunk_is_a_usual_one_whatever_it_was_rounded_up_from(void **state)
+{
+    const size_t sizes[] = {65000, 65536, 100000, 102400};
+    struct weir_pool *pool = test_pool_create(NULL);
+
+    (void)state;
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        const struct weir_arena_options options = {.chunk_bytes = sizes[i]};
+        const size_t chunk_bytes = weir_pool_block_bytes(pool, sizes[i]);
+        const size_t large_bytes = weir_pool_block_bytes(pool, 200000 + HEADER_BYTES);
+        struct weir_arena arena;
+        weir_arena_init(&arena, pool, &options);
+        take(&arena, 60000, 1);
+        take(&arena, 60000, 1);
+        assert_int_equal(weir_arena_held_bytes(&arena), 2 * chunk_bytes);
+        /* Unlike a chunk that was made for a large request, it stays when a larger one comes. */
+        weir_arena_reset(&arena);
+        take(&arena, 200000, 1);
+        assert_int_equal(weir_arena_held_bytes(&arena), 2 * chunk_bytes + large_bytes);
+        weir_arena_fini(&arena);
+    }
+    test_pool_destroy(pool);
+}
+
 static void nothing_is_a_valid_request(void **state)
 {
     struct weir_pool *pool = test_pool_create(NULL);
@@ -838,6 +862,7 @@ int main(void)
         cmocka_unit_test(an_alignment_beyond_the_limit_leaves_nothing_behind),
         cmocka_unit_test(a_chunk_is_used_to_its_last_byte),
         cmocka_unit_test(a_large_request_gets_a_block_of_its_size_and_its_rest_is_used),
+        cmocka_unit_test(a_chunk_is_a_usual_one_whatever_it_was_rounded_up_from),
         cmocka_unit_test(nothing_is_a_valid_request),
         cmocka_unit_test(sizes_that_wrap_are_refused),
         cmocka_unit_test(the_limit_is_exact),

@@ -23,12 +23,12 @@ CODEC_PEERS = {
 ALLOCATORS = {"glibc", "mimalloc", "jemalloc", "tcmalloc", "weir-malloc"}
 MEM_PEERS = {
     "mem/arena": {"weir", "bump", "bump-unchecked"} | ALLOCATORS,
-    "mem/pair": {"weir", "weir-called"} | ALLOCATORS,
-    "mem/window": {"weir", "weir-called"} | ALLOCATORS,
+    "mem/pair": {"weir", "weir-called", "freelist"} | ALLOCATORS,
+    "mem/window": {"weir", "weir-called", "freelist"} | ALLOCATORS,
     "mem/shared": {"shared-1", "shared-2", "numbered-1", "numbered-2", "crowded-2"},
-    "mem/remote-1": {"weir"} | ALLOCATORS,
-    "mem/remote-32": {"weir"} | ALLOCATORS,
-    "mem/remote-1024": {"weir"} | ALLOCATORS,
+    "mem/remote-1": {"weir", "queue"} | ALLOCATORS,
+    "mem/remote-32": {"weir", "queue"} | ALLOCATORS,
+    "mem/remote-1024": {"weir", "queue"} | ALLOCATORS,
 }
 
 READERS = {"weir", "weir-each", "msgpuck-check", "msgpuck", "msgpack-c", "memcpy"}

@@ -23,7 +23,7 @@ expect()
     fi
 }
 
-echo 1..13
+echo 1..14
 got=$("$examples/market_data" 2>&1; echo "status $?")
 expect "market_data" "$(printf '%s\n' '118 bytes' 'WEIR at XNYS: 0 for 99.50' 'POOL at XNYS: 100 for 100.50' \
     'RING at XNYS: 200 for 101.50' 'byte 4, price: EPROTO' 'status 0')" "$got"
@@ -44,7 +44,7 @@ expect "text" "$(printf '%s\n' '{"valid":5,"borrowed":true,"text":"plain"}' \
 got=$("$examples/arena" 2>&1; echo "status $?")
 expect "arena" "$(printf '%s\n' 'move not does out handed was what' \
     '221 bytes used, of the scratch 23%' \
-    'more of it: ENOBUFS' '2 threads took 224000 bytes, 70%' 'status 0')" "$got"
+    'more of it: ENOBUFS' 'after a rewind: 61 bytes used' '2 threads took 224000 bytes, 70%' 'status 0')" "$got"
 
 got=$(printf '%s\n' one 'something longer than a block' two '' "$(printf '%90s' '')" |
     "$examples/frames" 2>&1; echo "status $?")
@@ -59,6 +59,12 @@ got=$("$examples/pool" 2>&1; echo "status $?")
 expect "pool" "$(printf '%s\n' 'buffer' '28 bytes of a buffer of another library are free again' \
     '40 bytes pin 65536, then 128' '1000 blocks; a second pool: ENOBUFS' 'a trim: 2097152 bytes' \
     'a second pool: 0; the first: 1002 allocations, 1 misses, 0 blocks in use' 'status 0')" "$got"
+
+got=$("$examples/threads" 2>&1; echo "status $?")
+expect "threads" "$(printf '%s\n' 'dropped elsewhere: 100 in use, 0 releases, 0 of them remote' \
+    'taken back: 0 in use, 100 releases, 100 of them remote' \
+    '100 blocks; 2097152 bytes went back to the system, as was asked for' \
+    'the sum is 100, says a thread that has ended' 'status 0')" "$got"
 
 got=$("$examples/leaks" 2>&1; echo "status $?")
 expect "leaks" "$(printf '%s\n' '  3000 bytes, session' '  77 bytes, no tag' '2 blocks are left' \

@@ -58,21 +58,6 @@ needs()
 preloaded 10 grep -q libweir-malloc /proc/self/maps >"$dir/log" 2>&1
 result $? 'a program has it loaded'
 
-# --- weir --------------------------------------------------------------------
-
-for program in pool slice arena batch text buf pack unpack stream ring file sock conn rpc; do
-    name="weir's own tests: test_$program"
-    if [ ! -x "$WEIR_BUILDDIR/tests/test_$program" ]; then
-        number=$((number + 1))
-        echo "ok $number # SKIP $name: not built"
-        continue
-    fi
-    preloaded 120 "$WEIR_BUILDDIR/tests/test_$program" </dev/null >"$dir/log" 2>&1
-    status=$?
-    grep -q '^ok 1 ' "$dir/log" && [ "$status" -eq 0 ]
-    result $? "$name"
-done
-
 # --- python3 -----------------------------------------------------------------
 
 # own_tests MODULE [PRELOAD]: python's own, with every object's memory from malloc.

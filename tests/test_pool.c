@@ -228,6 +228,9 @@ static void check_rounding(const struct weir_pool_options *options, size_t step)
         weir_block_drop(take(pool, bytes));
         weir_block_drop(take(pool, bytes + 1));
     }
+    /* Where the inline lookup ends, whatever the largest class is. */
+    for (size_t size = WEIR__POOL_LOOKUP_BYTES - 1; size <= WEIR__POOL_LOOKUP_BYTES + 1; size++)
+        weir_block_drop(take(pool, size));
     test_pool_destroy(pool);
 }
 

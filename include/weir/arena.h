@@ -41,7 +41,9 @@ WEIR_BEGIN_DECLS
 
 /** How an arena grows. Zeroed: the defaults. */
 struct weir_arena_options {
-    size_t chunk_bytes; /**< what is taken from the pool at a time, at least; 0: 4096 */
+    /** What is taken from the pool at a time, at least: the block that the pool has for it. Above
+     * the pool's largest class each chunk is a mapping of its own, if a cached one. 0: 4096. */
+    size_t chunk_bytes;
     size_t limit_bytes; /**< most bytes handed out, padding included; 0: no limit */
 };
 

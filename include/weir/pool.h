@@ -501,8 +501,11 @@ struct weir_pool_head {
 };
 
 /* Where in a pool the table lies that has an uint16_t for each size in units of 64 bytes, less one:
- * where in the pool the class lies. */
+ * where in the pool the class lies. It has an entry for every size up to the second constant,
+ * whatever the classes are: to compare with a constant is less than with a word of the pool, and
+ * nothing at all where the caller's size is one. */
 #define WEIR__POOL_LOOKUP ((size_t)10240)
+#define WEIR__POOL_LOOKUP_BYTES ((size_t)65536)
 
 WEIR_API int weir_pool_alloc_slow(struct weir_pool *pool, size_t size_bytes,
                                   struct weir_block **ret);
@@ -553,7 +556,8 @@ WEIR_INLINE void weir__pool_count(uint64_t *counter)
 #endif
 }
 
-/* The class of blocks of at least @size_bytes, which are 1 to class_max_bytes. */
+/* The class of blocks of at least @size_bytes, which are at least 1, and at most class_max_bytes or
+ * WEIR__POOL_LOOKUP_BYTES, whichever is more; that of large blocks where there is no other. */
 WEIR_INLINE struct weir_pool_class *weir__pool_class(struct weir_pool *pool, size_t size_bytes)
 {
     uint8_t *start = (uint8_t *)pool;
@@ -561,29 +565,51 @@ WEIR_INLINE struct weir_pool_class *weir__pool_class(struct weir_pool *pool, siz
     return (struct weir_pool_class *)(void *)(start + lookup[(size_bytes - 1) >> 6]);
 }
 
+/* The caller's *@ret for what the compiler knows of it, and the very same value. So a failure that
+ * the caller passes over is no use of a variable without a value to gcc, which would warn. */
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+WEIR_INLINE void weir__pool_untouched(struct weir_block **ret)
+{
+    struct weir_block *same;
+    __asm__("" : "=r"(same) : "0"(*ret));
+    *ret = same;
+}
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
+
 WEIR_INLINE int weir_pool_alloc(struct weir_pool *pool, size_t size_bytes, struct weir_block **ret)
 {
-    struct weir_pool_head *head = (struct weir_pool_head *)(void *)pool;
-
     /* 0 wraps to the far side. */
-    if (WEIR_LIKELY(size_bytes - 1 < head->class_max_bytes)) {
+    if (WEIR_LIKELY(size_bytes - 1 < WEIR__POOL_LOOKUP_BYTES)) {
         struct weir_pool_class *home = weir__pool_class(pool, size_bytes);
         /* One plain address for all that follows, the same that a drop uses: loads that come soon
          * after a store get its value in no time only if both are addressed alike. */
         __asm__("" : "+r"(home));
         struct weir_block *block = home->free;
         if (WEIR_LIKELY(block != NULL)) {
+            /* First all stores to the class, then all to the block: a cache takes those that follow
+             * each other to the same line together. */
             home->free = block->next;
+            weir__pool_count(&home->allocations);
             block->size = home->block_bytes;
             __atomic_store_n(&block->refs, 1, __ATOMIC_RELAXED);
-            weir__pool_count(&home->allocations);
             *ret = block;
             return 0;
         }
     }
-    /* With a pointer of our own in between, the caller's could stay in a register, a tenth of a
-     * pair; but gcc would warn wherever it does not see that a failure ends the matter. */
-    return weir_pool_alloc_slow(pool, size_bytes, ret);
+    /* A pointer of our own, since whoever hands out the caller's has it in memory for good. */
+    struct weir_block *taken;
+    int rc = weir_pool_alloc_slow(pool, size_bytes, &taken);
+    if (rc == 0)
+        *ret = taken;
+    else
+        weir__pool_untouched(ret);
+    return rc;
 }
 
 WEIR_INLINE void weir_block_drop(struct weir_block *block)

@@ -39,6 +39,10 @@
 #define ARENA_BATCH 512u /* divides TABLE_COUNT; at most 32 KiB, so that it stays in the cache */
 #define PAIR_BYTES 200u
 #define QUEUE_COUNT 4096u
+#define FREELIST_COUNT 4u                /* classes: 64, 256, 1024, 4096 bytes, as in the pool */
+#define FREELIST_BYTES ((size_t)2 << 20) /* of each class */
+#define PASSED_COUNT (2 * QUEUE_COUNT)
+#define PASSED_BYTES 1088u /* from one to the next */
 #define SHARED_BATCH 8192u /* of one thread between two resets */
 #define SHARED_SHARDS 2u
 #define SEED UINT64_C(0x6d656d)
@@ -66,6 +70,17 @@ struct entry {
     uint16_t size; /* 16 to 1039 */
 };
 
+/* A floor: no more than a list of free blocks for each class, which who releases has to know. */
+struct freelist {
+    void *free[FREELIST_COUNT];
+    uint8_t class_of[4096 / 64]; /* by size */
+    struct {
+        void *block;
+        uint8_t class;
+    } window[WINDOW_COUNT];
+    uint8_t *memory;
+};
+
 /* From the producer to the consumer. */
 struct queue {
     size_t tail __attribute__((aligned(128))); /* written by the producer */
@@ -85,7 +100,9 @@ struct mem {
     struct weir_block *window[WINDOW_COUNT];
     struct peer peers[PEER_COUNT];
     struct weir_shared_arena *shared;
+    struct freelist freelist;
     struct queue *queue;
+    uint8_t *passed; /* what the queue alone hands over, in turn */
 
     /* The second thread, made when it is first needed. */
     bool helper_is_there;
@@ -104,6 +121,7 @@ struct task {
     uint64_t ops;      /* of each thread */
     size_t batch;      /* through the queue */
     struct peer *peer; /* NULL: weir */
+    bool queue_alone;
     int (*take)(struct weir_shared_arena *arena, uint32_t number, size_t size, void **ret);
     uint32_t arrived; /* at the barrier, ever */
     uint32_t parties; /* at the barrier */
@@ -232,6 +250,39 @@ static int run_pair_called(struct bench_round *round)
     return 0;
 }
 
+/* The link is a block's second word: so taking it does not have to wait for what was just written
+ * to the first. */
+static inline void *freelist_take(struct freelist *list, unsigned class)
+{
+    void **block = list->free[class];
+    if (block != NULL)
+        list->free[class] = block[1];
+    return block;
+}
+
+static inline void freelist_put(struct freelist *list, unsigned class, void *memory)
+{
+    void **block = memory;
+    block[1] = list->free[class];
+    list->free[class] = block;
+}
+
+static int run_pair_freelist(struct bench_round *round)
+{
+    struct mem *mem = round->context;
+    struct freelist *list = bench_hide(&mem->freelist);
+
+    for (uint64_t i = 0; i < round->ops; i++) {
+        unsigned class = list->class_of[(PAIR_BYTES - 1) / 64];
+        void *block = freelist_take(list, class);
+        if (block == NULL)
+            return -ENOMEM;
+        touch(block, i);
+        freelist_put(list, class, block);
+    }
+    return 0;
+}
+
 static int peer_pair(struct bench_round *round, struct peer *peer)
 {
     alloc_function alloc = peer->alloc;
@@ -256,12 +307,15 @@ static int run_window_weir(struct bench_round *round)
     for (uint64_t i = 0; i < round->ops; i++) {
         const struct entry *entry = entry_of(mem, i);
         struct weir_block **place = &mem->window[entry->slot];
+        struct weir_block *block;
         weir_block_drop(*place);
-        *place = NULL;
-        int rc = weir_pool_alloc(mem->pool, entry->size, place);
-        if (rc < 0)
+        int rc = weir_pool_alloc(mem->pool, entry->size, &block);
+        if (rc < 0) {
+            *place = NULL;
             return rc;
-        touch((*place)->data, i);
+        }
+        *place = block;
+        touch(block->data, i);
     }
     return 0;
 }
@@ -280,6 +334,26 @@ static int run_window_called(struct bench_round *round)
         if (rc < 0)
             return rc;
         touch((*place)->data, i);
+    }
+    return 0;
+}
+
+static int run_window_freelist(struct bench_round *round)
+{
+    struct mem *mem = round->context;
+    struct freelist *list = bench_hide(&mem->freelist);
+
+    for (uint64_t i = 0; i < round->ops; i++) {
+        const struct entry *entry = entry_of(mem, i);
+        void **place = &list->window[entry->slot].block;
+        if (*place != NULL)
+            freelist_put(list, list->window[entry->slot].class, *place);
+        unsigned class = list->class_of[(entry->size - 1u) / 64];
+        *place = freelist_take(list, class);
+        if (*place == NULL)
+            return -ENOMEM;
+        list->window[entry->slot].class = (uint8_t) class;
+        touch(*place, i);
     }
     return 0;
 }
@@ -369,6 +443,11 @@ static int run_together(struct bench_round *round, struct task *task)
 
 static void *remote_take(struct task *task, const struct entry *entry, uint64_t i)
 {
+    if (task->queue_alone) {
+        void *memory = task->mem->passed + i % PASSED_COUNT * PASSED_BYTES;
+        touch(memory, i);
+        return memory;
+    }
     if (task->peer != NULL) {
         void *memory = task->peer->alloc(entry->size);
         if (memory != NULL)
@@ -405,16 +484,17 @@ static void produce(struct task *task)
 static void remote_release(struct task *task, void *item, uint64_t i)
 {
     struct weir_block *block = item;
+    bool weir = task->peer == NULL && !task->queue_alone;
     uint64_t value = i;
 
     if (item != NULL)
-        memcpy(&value, task->peer != NULL ? item : block->data, sizeof value);
+        memcpy(&value, weir ? block->data : item, sizeof value);
     if (value != i)
         __atomic_store_n(&task->rc, -EFAULT, __ATOMIC_RELAXED);
-    if (task->peer != NULL)
-        task->peer->release(item);
-    else
+    if (weir)
         task->mem->calls.drop(block);
+    else if (!task->queue_alone)
+        task->peer->release(item);
 }
 
 static void consume(struct task *task)
@@ -441,6 +521,18 @@ static int remote(struct bench_round *round, struct peer *peer, size_t batch)
                         .ops = round->ops,
                         .batch = batch,
                         .peer = peer};
+
+    return run_together(round, &task);
+}
+
+static int remote_queue(struct bench_round *round, size_t batch)
+{
+    struct task task = {.mem = round->context,
+                        .own = produce,
+                        .helpers = consume,
+                        .ops = round->ops,
+                        .batch = batch,
+                        .queue_alone = true};
 
     return run_together(round, &task);
 }
@@ -567,6 +659,21 @@ static int run_crowded_2(struct bench_round *round)
 REMOTE(run_remote_1_weir, NULL, 1)
 REMOTE(run_remote_32_weir, NULL, 32)
 REMOTE(run_remote_1024_weir, NULL, 1024)
+
+static int run_remote_1_queue(struct bench_round *round)
+{
+    return remote_queue(round, 1);
+}
+
+static int run_remote_32_queue(struct bench_round *round)
+{
+    return remote_queue(round, 32);
+}
+
+static int run_remote_1024_queue(struct bench_round *round)
+{
+    return remote_queue(round, 1024);
+}
 
 #define PEER(name, index)                                                           \
     static int run_arena_##name(struct bench_round *round)                          \
@@ -800,10 +907,35 @@ static void teardown(void *context)
     if (weir_pool_destroy(mem->pool) < 0)
         bench_complain("blocks of the pool are still held");
     free(mem->queue);
+    free(mem->passed);
+    free(mem->freelist.memory);
     free(mem->bump_memory);
     free(mem->small_sizes);
     free(mem->table);
     free(mem);
+}
+
+/* All blocks at once, each class's in a row. */
+static int setup_freelist(struct freelist *list)
+{
+    const size_t bytes = FREELIST_COUNT * FREELIST_BYTES;
+
+    list->memory = aligned_alloc(4096, bytes);
+    if (list->memory == NULL)
+        return -ENOMEM;
+    memset(list->memory, 0, bytes); /* touched, as all others' is */
+    for (unsigned class = 0; class < FREELIST_COUNT; class ++) {
+        size_t block_bytes = (size_t)64 << 2 * class;
+        uint8_t *first = list->memory + class * FREELIST_BYTES;
+        for (size_t at = FREELIST_BYTES; at >= block_bytes; at -= block_bytes)
+            freelist_put(list, class, first + at - block_bytes);
+    }
+    for (size_t i = 0, class = 0; i < sizeof list->class_of; i++) {
+        if (i == (size_t)1 << 2 * class)
+            class ++;
+        list->class_of[i] = (uint8_t) class;
+    }
+    return 0;
 }
 
 static int setup_memory(struct mem *mem)
@@ -818,11 +950,14 @@ static int setup_memory(struct mem *mem)
     mem->small_sizes = calloc(TABLE_COUNT, sizeof *mem->small_sizes);
     mem->bump_memory = calloc(1, ARENA_BATCH * 64 + 64);
     mem->queue = aligned_alloc(128, sizeof *mem->queue);
+    mem->passed = calloc(PASSED_COUNT, PASSED_BYTES);
     if (mem->table == NULL || mem->small_sizes == NULL || mem->bump_memory == NULL ||
-        mem->queue == NULL)
+        mem->queue == NULL || mem->passed == NULL)
         return -ENOMEM;
     mem->queue->head = mem->queue->tail = 0;
-    int rc = weir_pool_create(NULL, &mem->pool);
+    int rc = setup_freelist(&mem->freelist);
+    if (rc == 0)
+        rc = weir_pool_create(NULL, &mem->pool);
     if (rc < 0)
         return rc;
     weir_arena_init(&mem->arena, mem->pool, &arena);
@@ -929,6 +1064,9 @@ static const struct bench_contender pair_contenders[] = {
     {.name = "weir-called",
      .note = "the same through pointers, as the others are called: no program has it so",
      .run = run_pair_called},
+    {.name = "freelist",
+     .note = "the first of a list and back again, nothing else: a floor",
+     .run = run_pair_freelist},
     GENERAL(pair),
 };
 
@@ -939,6 +1077,9 @@ static const struct bench_contender window_contenders[] = {
     {.name = "weir-called",
      .note = "the same through pointers, as the others are called",
      .run = run_window_called},
+    {.name = "freelist",
+     .note = "a list per class, nothing else; who releases knows the class: a floor",
+     .run = run_window_freelist},
     GENERAL(window),
 };
 
@@ -964,10 +1105,18 @@ static const struct bench_contender shared_contenders[] = {
         .run = run_remote_##batch##_weir                                                       \
     }
 
-static const struct bench_contender remote_1_contenders[] = {WEIR_REMOTE(1), GENERAL(remote_1)};
-static const struct bench_contender remote_32_contenders[] = {WEIR_REMOTE(32), GENERAL(remote_32)};
-static const struct bench_contender remote_1024_contenders[] = {WEIR_REMOTE(1024),
-                                                                GENERAL(remote_1024)};
+#define QUEUE_REMOTE(batch)                                                                  \
+    {                                                                                        \
+        .name = "queue", .note = "blocks of an array in turn, nothing is released: a floor", \
+        .run = run_remote_##batch##_queue                                                    \
+    }
+
+static const struct bench_contender remote_1_contenders[] = {WEIR_REMOTE(1), QUEUE_REMOTE(1),
+                                                             GENERAL(remote_1)};
+static const struct bench_contender remote_32_contenders[] = {WEIR_REMOTE(32), QUEUE_REMOTE(32),
+                                                              GENERAL(remote_32)};
+static const struct bench_contender remote_1024_contenders[] = {
+    WEIR_REMOTE(1024), QUEUE_REMOTE(1024), GENERAL(remote_1024)};
 
 #define CONTENDERS(array) .contenders = (array), .contender_count = sizeof(array) / sizeof(array)[0]
 #define REMOTE_CASE(batch)                                                                         \
