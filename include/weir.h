@@ -26,6 +26,8 @@
 #include <weir/msgpack.h>
 #include <weir/canonical.h>
 #include <weir/record.h>
+#include <weir/record_array.h>
+#include <weir/record_enum.h>
 #include <weir/object.h>
 #include <weir/edit.h>
 #include <weir/bulk.h>
