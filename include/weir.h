@@ -27,6 +27,7 @@
 #include <weir/canonical.h>
 #include <weir/record.h>
 #include <weir/record_array.h>
+#include <weir/record_batch.h>
 #include <weir/record_enum.h>
 #include <weir/object.h>
 #include <weir/edit.h>
