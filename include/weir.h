@@ -26,6 +26,10 @@
 #include <weir/msgpack.h>
 #include <weir/canonical.h>
 #include <weir/record.h>
+#include <weir/record_array.h>
+#include <weir/record_batch.h>
+#include <weir/record_enum.h>
+#include <weir/record_schema.h>
 #include <weir/object.h>
 #include <weir/edit.h>
 #include <weir/bulk.h>

@@ -7,6 +7,7 @@
 #include <assert.h>
 
 #include "weir/record.h"
+#include "record_private.h"
 #include "unpack_private.h"
 
 #define FNV_BASIS UINT64_C(0xcbf29ce484222325)
@@ -14,18 +15,10 @@
 
 /* --- values that the expected order meets ---------------------------------------------------- */
 
-static struct weir_unpacker cursor_at(const uint8_t *at, const uint8_t *end)
-{
-    struct weir_unpacker u;
-
-    weir_unpack_init(&u, weir_view_of(at, (size_t)(end - at)), NULL);
-    return u;
-}
-
 const uint8_t *weir_record_bytes_slow(const uint8_t *at, const uint8_t *end, enum weir_type type,
                                       struct weir_view *ret)
 {
-    struct weir_unpacker u = cursor_at(at, end);
+    struct weir_unpacker u = weir__record_cursor(at, end);
     int rc = type == WEIR_TYPE_STR ? weir_unpack_str(&u, ret) : weir_unpack_bin(&u, ret);
 
     return rc == 0 ? u.pos : NULL;
@@ -34,7 +27,7 @@ const uint8_t *weir_record_bytes_slow(const uint8_t *at, const uint8_t *end, enu
 const uint8_t *weir_record_ext_slow(const uint8_t *at, const uint8_t *end, int8_t type,
                                     struct weir_view *ret)
 {
-    struct weir_unpacker u = cursor_at(at, end);
+    struct weir_unpacker u = weir__record_cursor(at, end);
     int8_t got;
 
     return weir_unpack_ext(&u, &got, ret) == 0 && got == type ? u.pos : NULL;
@@ -43,7 +36,7 @@ const uint8_t *weir_record_ext_slow(const uint8_t *at, const uint8_t *end, int8_
 const uint8_t *weir_record_timestamp_slow(const uint8_t *at, const uint8_t *end,
                                           struct weir_timestamp *ret)
 {
-    struct weir_unpacker u = cursor_at(at, end);
+    struct weir_unpacker u = weir__record_cursor(at, end);
 
     return weir_unpack_timestamp(&u, ret) == 0 ? u.pos : NULL;
 }
@@ -51,7 +44,7 @@ const uint8_t *weir_record_timestamp_slow(const uint8_t *at, const uint8_t *end,
 const uint8_t *weir_record_raw_slow(const uint8_t *at, const uint8_t *end, struct weir_view *ret,
                                     uint64_t *elements)
 {
-    struct weir_unpacker u = cursor_at(at, end);
+    struct weir_unpacker u = weir__record_cursor(at, end);
 
     if (weir_unpack_raw(&u, ret) != 0)
         return NULL;
@@ -127,8 +120,20 @@ static void pack_view(struct weir_packer *packer, const struct weir_record_field
     }
 }
 
-static void pack_field(struct weir_packer *packer, const struct weir_record_field *field,
-                       const uint8_t *member)
+static void pack_enum(struct weir_packer *packer, const struct weir_record_field *field,
+                      const uint8_t *member)
+{
+    int32_t number;
+
+    memcpy(&number, member, sizeof number);
+    if (weir_record_enum_name(field->values, number) == NULL)
+        weir_pack_fail(packer, -EINVAL);
+    else
+        weir_pack_int(packer, number);
+}
+
+void weir__record_pack_value(struct weir_packer *packer, const struct weir_record_field *field,
+                             const uint8_t *member)
 {
     struct weir_timestamp timestamp;
     struct weir_view view;
@@ -172,6 +177,12 @@ static void pack_field(struct weir_packer *packer, const struct weir_record_fiel
     case WEIR_RECORD_NESTED:
         weir_record_pack(packer, field->nested, member);
         break;
+    case WEIR_RECORD_ENUM:
+        pack_enum(packer, field, member);
+        break;
+    case WEIR_RECORD_ARRAY_OF:
+        weir__record_pack_array(packer, field->element, member);
+        break;
     default:
         memcpy(&view, member, sizeof view);
         pack_view(packer, field, view);
@@ -207,7 +218,7 @@ void weir_record_pack(struct weir_packer *packer, const struct weir_record *sche
         if (absent)
             weir_pack_nil(&local);
         else
-            pack_field(&local, field, (const uint8_t *)record + field->offset);
+            weir__record_pack_value(&local, field, (const uint8_t *)record + field->offset);
     }
     /* One value, whole, whatever a raw may have left uncounted. */
     local.values = packer->values + 1;
@@ -217,23 +228,30 @@ void weir_record_pack(struct weir_packer *packer, const struct weir_record *sche
 
 /* --- unpacking ------------------------------------------------------------------------------- */
 
-/* Undo the reading of the value at @start, and fail there. */
-static int fail_at(struct weir_unpacker *u, const struct weir_unpacker *start, int error)
+int weir__record_fail_at(struct weir_unpacker *u, const struct weir_unpacker *start, int error)
 {
     *u = *start;
     return weir__unpack_fail(u, error);
 }
 
-static int tell(const struct weir_unpacker *u, const struct weir_record *schema,
-                const struct weir_record_field *field, struct weir_record_fault *ret)
+int weir__record_tell(const struct weir_unpacker *u, const struct weir__record_place *place)
 {
-    if (ret != NULL) {
-        ret->error = u->error;
-        ret->offset = weir_unpack_offset(u);
-        ret->record = schema;
-        ret->field = field;
+    if (place->ret != NULL && u->error != 0) {
+        place->ret->error = u->error;
+        place->ret->offset = weir_unpack_offset(u);
+        place->ret->record = place->schema;
+        place->ret->field = place->field;
     }
     return u->error;
+}
+
+/* The same of no field's value. */
+static int tell(const struct weir_unpacker *u, const struct weir_record *schema,
+                struct weir_record_fault *ret)
+{
+    const struct weir__record_place place = {schema, NULL, ret};
+
+    return weir__record_tell(u, &place);
 }
 
 /* Any integer that fits the member. */
@@ -284,12 +302,32 @@ static int unpack_copied(struct weir_unpacker *u, const struct weir_record_field
     if ((is_chars ? weir_unpack_str(u, &view) : weir_unpack_bin(u, &view)) != 0)
         return u->error;
     if (is_chars && view.size > field->size)
-        return fail_at(u, &start, -EOVERFLOW);
+        return weir__record_fail_at(u, &start, -EOVERFLOW);
     if (!is_chars && view.size != field->size)
-        return fail_at(u, &start, -EPROTO);
+        return weir__record_fail_at(u, &start, -EPROTO);
+    if (member == NULL)
+        return 0;
     memset(member, 0, field->size);
     if (view.size != 0)
         memcpy(member, view.data, view.size);
+    return 0;
+}
+
+static int unpack_enum(struct weir_unpacker *u, const struct weir_record_field *field,
+                       uint8_t *member)
+{
+    struct weir_unpacker start = *u;
+    struct weir_value value;
+
+    if (weir_unpack_next(u, &value) != 0)
+        return u->error;
+    if (value.type != WEIR_TYPE_UINT && value.type != WEIR_TYPE_INT)
+        return weir__record_fail_at(u, &start, -EPROTO);
+    if ((value.type == WEIR_TYPE_UINT && value.as.u64 > INT32_MAX) ||
+        weir_record_enum_name(field->values, value.as.i64) == NULL)
+        return WEIR__RECORD_UNKNOWN;
+    int32_t number = (int32_t)value.as.i64;
+    memcpy(member, &number, sizeof number);
     return 0;
 }
 
@@ -317,14 +355,14 @@ static int unpack_view(struct weir_unpacker *u, const struct weir_record_field *
     if (u->error != 0)
         return u->error;
     if (ext_type != field->ext_type)
-        return fail_at(u, &start, -EPROTO);
+        return weir__record_fail_at(u, &start, -EPROTO);
     memcpy(member, &view, sizeof view);
     return 0;
 }
 
-/* All types but nested records. */
-static int unpack_field(struct weir_unpacker *u, const struct weir_record_field *field,
-                        uint8_t *member)
+/* Types that are of one value, and into memory of at least 16 bytes that are not an array. */
+static int unpack_leaf(struct weir_unpacker *u, const struct weir_record_field *field,
+                       uint8_t *member)
 {
     struct weir_timestamp timestamp;
     bool boolean;
@@ -346,29 +384,59 @@ static int unpack_field(struct weir_unpacker *u, const struct weir_record_field 
     case WEIR_RECORD_EXT:
     case WEIR_RECORD_RAW:
         return unpack_view(u, field, member);
-    case WEIR_RECORD_CHARS:
-    case WEIR_RECORD_BYTES:
-        return unpack_copied(u, field, member);
+    case WEIR_RECORD_ENUM:
+        return unpack_enum(u, field, member);
     default:
         return unpack_integer(u, field, member);
     }
 }
 
-/* Read the value of field @index, if it is not nil for missing, and set its bit in @present. */
-static int unpack_value(struct weir_unpacker *u, const struct weir_record *schema, unsigned index,
+int weir__record_unpack_value(struct weir_unpacker *u, const struct weir_record_field *field,
+                              uint8_t *member, const struct weir__record_place *place)
+{
+    uint8_t scratch[sizeof(struct weir_view) + sizeof(struct weir_timestamp)];
+    int rc;
+
+    switch (field->type) {
+    case WEIR_RECORD_NESTED:
+        return weir_record_unpack(u, field->nested, member, place->ret);
+    case WEIR_RECORD_ARRAY_OF:
+        return weir__record_unpack_array(u, field->element, member, place);
+    case WEIR_RECORD_CHARS:
+    case WEIR_RECORD_BYTES:
+        rc = unpack_copied(u, field, member);
+        break;
+    default:
+        rc = unpack_leaf(u, field, member != NULL ? member : scratch);
+    }
+    return rc < 0 ? weir__record_tell(u, place) : rc;
+}
+
+/*
+ * Read the value of field @index, if it is not nil for missing, and set its bit in @present.
+ * @record NULL: only look at it.
+ */
+static int unpack_field(struct weir_unpacker *u, const struct weir_record *schema, unsigned index,
                         uint8_t *record, uint64_t *present, struct weir_record_fault *ret_fault)
 {
     const struct weir_record_field *field = &schema->fields[index];
-    uint8_t *member = record + field->offset;
+    const struct weir__record_place place = {schema, field, ret_fault};
+    struct weir_unpacker start = *u;
     enum weir_type type;
 
     if (field->presence != WEIR_RECORD_REQUIRED && weir_unpack_peek(u, &type) == 0 &&
         type == WEIR_TYPE_NIL)
-        return weir_unpack_nil(u) == 0 ? 0 : tell(u, schema, field, ret_fault);
+        return weir_unpack_nil(u) == 0 ? 0 : weir__record_tell(u, &place);
+    int rc =
+        weir__record_unpack_value(u, field, record != NULL ? record + field->offset : NULL, &place);
+    if (rc == WEIR__RECORD_UNKNOWN) {
+        if (field->presence != WEIR_RECORD_REQUIRED)
+            return 0;
+        weir__record_fail_at(u, &start, -EPROTO);
+        return weir__record_tell(u, &place);
+    }
     *present |= WEIR_RECORD_BIT(index);
-    if (field->type == WEIR_RECORD_NESTED)
-        return weir_record_unpack(u, field->nested, member, ret_fault);
-    return unpack_field(u, field, member) == 0 ? 0 : tell(u, schema, field, ret_fault);
+    return rc;
 }
 
 /*
@@ -408,19 +476,19 @@ static int unpack_map(struct weir_unpacker *u, const struct weir_record *schema,
     uint32_t pairs;
 
     if (weir_unpack_map(u, &pairs) != 0)
-        return tell(u, schema, NULL, ret_fault);
+        return tell(u, schema, ret_fault);
     for (; pairs != 0; pairs--) {
         unsigned index;
         int rc = unpack_key(u, schema, next, &index);
         if (rc != 0)
-            return tell(u, schema, NULL, ret_fault);
+            return tell(u, schema, ret_fault);
         if (index == schema->count || (seen & WEIR_RECORD_BIT(index)) != 0) {
             if (weir_unpack_skip(u) != 0)
-                return tell(u, schema, NULL, ret_fault);
+                return tell(u, schema, ret_fault);
             continue;
         }
         seen |= WEIR_RECORD_BIT(index);
-        rc = unpack_value(u, schema, index, record, present, ret_fault);
+        rc = unpack_field(u, schema, index, record, present, ret_fault);
         if (rc != 0)
             return rc;
         next = index + 1 < schema->count ? index + 1 : 0;
@@ -434,14 +502,14 @@ static int unpack_array(struct weir_unpacker *u, const struct weir_record *schem
     uint32_t count;
 
     if (weir_unpack_array(u, &count) != 0)
-        return tell(u, schema, NULL, ret_fault);
+        return tell(u, schema, ret_fault);
     for (uint32_t i = 0; i < count; i++) {
         if (i >= schema->count) {
             if (weir_unpack_skip(u) != 0)
-                return tell(u, schema, NULL, ret_fault);
+                return tell(u, schema, ret_fault);
             continue;
         }
-        int rc = unpack_value(u, schema, i, record, present, ret_fault);
+        int rc = unpack_field(u, schema, i, record, present, ret_fault);
         if (rc != 0)
             return rc;
     }
@@ -459,10 +527,12 @@ int weir_record_unpack(struct weir_unpacker *unpacker, const struct weir_record 
 
     uint64_t missing = schema->required & ~present;
     if (rc == 0 && missing != 0) {
-        rc = fail_at(&u, &start, -ENOENT);
-        tell(&u, schema, &schema->fields[__builtin_ctzll(missing)], ret_fault);
+        const struct weir__record_place place = {schema, &schema->fields[__builtin_ctzll(missing)],
+                                                 ret_fault};
+        weir__record_fail_at(&u, &start, -ENOENT);
+        rc = weir__record_tell(&u, &place);
     }
-    if (rc == 0)
+    if (rc == 0 && ret != NULL)
         memcpy(ret, &present, sizeof present);
     *unpacker = u;
     return rc;
@@ -474,7 +544,7 @@ int weir_record_decode_slow(struct weir_unpacker *unpacker, const struct weir_re
     int rc = weir_record_unpack(unpacker, schema, ret, ret_fault);
 
     if (rc == 0 && weir_unpack_end(unpacker) != 0)
-        rc = tell(unpacker, schema, NULL, ret_fault);
+        rc = tell(unpacker, schema, ret_fault);
     return rc;
 }
 
@@ -501,7 +571,8 @@ int weir_record_check(const struct weir_record *schema, const struct weir_record
                 *ret = field;
             return -EINVAL;
         }
-        int rc = field->nested != NULL ? weir_record_check(field->nested, ret) : 0;
+        const struct weir_record_field *value = field->element != NULL ? field->element : field;
+        int rc = value->nested != NULL ? weir_record_check(value->nested, ret) : 0;
         if (rc != 0)
             return rc;
     }
@@ -513,11 +584,28 @@ static uint64_t hash_byte(uint64_t hash, unsigned byte)
     return (hash ^ byte) * FNV_PRIME;
 }
 
-/* A size in 4 bytes. */
-static uint64_t hash_size(uint64_t hash, size_t size)
+/* A number in 4 bytes. */
+static uint64_t hash_number(uint64_t hash, uint32_t number)
 {
     for (unsigned i = 0; i < 4; i++)
-        hash = hash_byte(hash, (uint8_t)(size >> (8 * i)));
+        hash = hash_byte(hash, (uint8_t)(number >> (8 * i)));
+    return hash;
+}
+
+static uint64_t hash_record(uint64_t hash, const struct weir_record *schema);
+
+/* What a value is, and what is in it. */
+static uint64_t hash_value(uint64_t hash, const struct weir_record_field *field)
+{
+    if (field->nested != NULL)
+        hash = hash_record(hash, field->nested);
+    if (field->values != NULL) {
+        hash = hash_number(hash, (uint32_t)field->values->count);
+        for (size_t i = 0; i < field->values->count; i++)
+            hash = hash_number(hash, (uint32_t)field->values->values[i].number);
+    }
+    if (field->element != NULL)
+        hash = hash_value(hash_byte(hash, field->element->type), field->element);
     return hash;
 }
 
@@ -529,14 +617,13 @@ static uint64_t hash_record(uint64_t hash, const struct weir_record *schema)
         bool is_sized = field->type == WEIR_RECORD_CHARS || field->type == WEIR_RECORD_BYTES;
         hash = hash_byte(hash_byte(hash, field->type), field->presence);
         hash = hash_byte(hash, (uint8_t)field->ext_type);
-        hash = hash_size(hash, is_sized ? field->size : 0);
+        hash = hash_number(hash, is_sized ? (uint32_t)field->size : 0);
         if (schema->is_map) {
             hash = hash_byte(hash, (unsigned)field->key_bytes);
             for (size_t k = 0; k < field->key_bytes; k++)
                 hash = hash_byte(hash, (uint8_t)field->key[k]);
         }
-        if (field->nested != NULL)
-            hash = hash_record(hash, field->nested);
+        hash = hash_value(hash, field);
     }
     return hash;
 }
@@ -548,9 +635,10 @@ uint64_t weir_record_fingerprint(const struct weir_record *schema)
 
 const char *weir_record_type_name(enum weir_record_type type)
 {
-    static const char *const names[] = {
-        "?",   "bool", "u8",        "u16", "u32", "u64",   "i8",    "i16", "i32",    "i64",
-        "f32", "f64",  "timestamp", "str", "bin", "chars", "bytes", "ext", "record", "raw"};
+    static const char *const names[] = {"?",         "bool", "u8",   "u16",   "u32",   "u64",
+                                        "i8",        "i16",  "i32",  "i64",   "f32",   "f64",
+                                        "timestamp", "str",  "bin",  "chars", "bytes", "ext",
+                                        "record",    "raw",  "enum", "array"};
 
     return (unsigned)type < sizeof names / sizeof names[0] ? names[type] : names[0];
 }

@@ -34,6 +34,9 @@ KIND(maybe)
 KIND(point)
 KIND(one)
 KIND(lone)
+KIND(leg)
+KIND(basket)
+KIND(path)
 
 const struct kind *const records_kinds[RECORDS_KINDS] = {&tick_kind,
                                                          &tick2_kind,
@@ -42,7 +45,11 @@ const struct kind *const records_kinds[RECORDS_KINDS] = {&tick_kind,
                                                          &maybe_kind,
                                                          &point_kind,
                                                          &one_kind,
-                                                         &lone_kind};
+                                                         &lone_kind,
+                                                         &leg_kind,
+                                                         &basket_kind,
+                                                         &path_kind};
+
 /* --- an oracle: the cursor, told by the schema ------------------------------------------------ */
 
 static bool oracle(const struct weir_record *schema, struct weir_view input, uint8_t *record);
@@ -68,6 +75,47 @@ static bool oracle_integer(const struct weir_record_field *field, const struct w
     from += sizeof(number) - field->size;
 #endif
     memcpy(member, from, field->size);
+    return true;
+}
+
+static bool oracle_value(const struct weir_record_field *field, struct weir_view raw,
+                         const struct weir_value *value, uint8_t *member);
+
+/* Whether it is an integer that the enum has no name for. */
+static bool oracle_unknown(const struct weir_record_field *field, const struct weir_value *value)
+{
+    if (field->values == NULL || (value->type != WEIR_TYPE_UINT && value->type != WEIR_TYPE_INT))
+        return false;
+    for (size_t i = 0; i < field->values->count; i++) {
+        int64_t number = field->values->values[i].number;
+        if (number < 0 ? value->type == WEIR_TYPE_INT && value->as.i64 == number
+                       : value->type == WEIR_TYPE_UINT && value->as.u64 == (uint64_t)number)
+            return false;
+    }
+    return true;
+}
+
+static bool oracle_array(const struct weir_record_field *element, struct weir_view raw,
+                         uint8_t *member)
+{
+    struct weir_record_array array = {NULL, 0, raw, NULL};
+    struct weir_unpacker u, at;
+    uint32_t count;
+    union any scratch;
+
+    weir_unpack_init(&u, raw, NULL);
+    if (weir_unpack_array(&u, &count) != 0)
+        return false;
+    for (; array.count < count; array.count++) {
+        struct weir_view each;
+        struct weir_value value;
+        weir_unpack_raw(&u, &each);
+        weir_unpack_init(&at, each, NULL);
+        weir_unpack_next(&at, &value);
+        if (!oracle_value(element, each, &value, (uint8_t *)&scratch))
+            return false;
+    }
+    memcpy(member, &array, sizeof(array));
     return true;
 }
 
@@ -118,6 +166,10 @@ static bool oracle_value(const struct weir_record_field *field, struct weir_view
         return true;
     case WEIR_RECORD_NESTED:
         return oracle(field->nested, raw, member);
+    case WEIR_RECORD_ENUM:
+        return !oracle_unknown(field, value) && oracle_integer(field, value, member);
+    case WEIR_RECORD_ARRAY_OF:
+        return oracle_array(field->element, raw, member);
     default:
         return oracle_integer(field, value, member);
     }
@@ -164,7 +216,8 @@ static bool oracle(const struct weir_record *schema, struct weir_view input, uin
         if (found) {
             weir_unpack_init(&u, raw, NULL);
             weir_unpack_next(&u, &value);
-            found = value.type != WEIR_TYPE_NIL || field->presence == WEIR_RECORD_REQUIRED;
+            found = (value.type != WEIR_TYPE_NIL && !oracle_unknown(field, &value)) ||
+                    field->presence == WEIR_RECORD_REQUIRED;
         }
         if (found && !oracle_value(field, raw, &value, record + field->offset))
             return false;

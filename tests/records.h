@@ -87,6 +87,50 @@ WEIR_RECORD_ARRAY(point, POINT_FIELDS);
 WEIR_RECORD(one, ONE_FIELDS);
 WEIR_RECORD_ARRAY(lone, ONE_FIELDS);
 
+#define SIDE_VALUES(V, E) \
+    V(E, buy, 1)          \
+    V(E, sell, 2)         \
+    V(E, never, -1000)
+WEIR_ENUM(side, SIDE_VALUES);
+
+#define LEG_FIELDS(F, R)         \
+    F(R, str, symbol)            \
+    F(R, i32, ratio, default(1)) \
+    F(R, enum(side), side)       \
+    F(R, array(u16), marks, optional)
+WEIR_RECORD(leg, LEG_FIELDS);
+
+/* All that arrays may consist of. */
+#define BASKET_FIELDS(F, R)                    \
+    F(R, u64, id)                              \
+    F(R, enum(side), side, key("s"))           \
+    F(R, enum(side), last, optional)           \
+    F(R, enum(side), next, default(side_sell)) \
+    F(R, array(record(leg)), legs)             \
+    F(R, array(bool), truths)                  \
+    F(R, array(u8), u_8, optional)             \
+    F(R, array(u16), u_16)                     \
+    F(R, array(u32), u_32)                     \
+    F(R, array(u64), u_64)                     \
+    F(R, array(i8), i_8)                       \
+    F(R, array(i16), i_16)                     \
+    F(R, array(i32), i_32)                     \
+    F(R, array(i64), i_64)                     \
+    F(R, array(f32), f_32)                     \
+    F(R, array(f64), f_64)                     \
+    F(R, array(timestamp), times)              \
+    F(R, array(str), names)                    \
+    F(R, array(bin), blobs)                    \
+    F(R, array(raw), rest)                     \
+    F(R, array(enum(side)), sides)
+WEIR_RECORD(basket, BASKET_FIELDS);
+
+#define PATH_FIELDS(F, R)                    \
+    F(R, array(record(point)), points)       \
+    F(R, array(record(leg)), legs, optional) \
+    F(R, u8, end)
+WEIR_RECORD_ARRAY(path, PATH_FIELDS);
+
 /* The functions of a description behind pointers, so that a test may go over all of them. */
 struct kind {
     const struct weir_record *schema;
@@ -106,9 +150,12 @@ union any {
     struct point point;
     struct one one;
     struct lone lone;
+    struct leg leg;
+    struct basket basket;
+    struct path path;
 };
 
-#define RECORDS_KINDS 8
+#define RECORDS_KINDS 11
 
 extern const struct kind *const records_kinds[RECORDS_KINDS];
 

@@ -27,6 +27,9 @@ echo 1..14
 got=$("$examples/market_data" 2>&1; echo "status $?")
 expect "market_data" "$(printf '%s\n' '118 bytes' 'WEIR at XNYS: 0 for 99.50' 'POOL at XNYS: 100 for 100.50' \
     'RING at XNYS: 200 for 101.50' 'byte 4, price: EPROTO' 'status 0')" "$got"
+got=$("$examples/portfolio" 2>&1; echo "status $?")
+expect "portfolio" "$(printf '%s\n' 'account 42, open: 2 positions in 104 bytes, worth 943.00' \
+    'the last is POOL' 'status 0')" "$got"
 got=$("$examples/hello" 2>&1; echo "status $?")
 expect "hello" "$(printf '15 bytes\nid 42, name weir\nstatus 0')" "$got"
 

@@ -9,6 +9,7 @@ import os
 import random
 import struct
 import sys
+import tempfile
 
 import tools_support as support
 from tools_support import DOCUMENT, MEGABYTE, Ext, Pairs, RawStr, Weir, big_chunks, encode, equal, expect, \
@@ -246,8 +247,75 @@ def test_cat_big(weir):
     expect(status == 0 and size > len(chunk) * count, status, size)
 
 
-TESTS = [test_canonical, test_unique_keys, test_utf8, test_first_fault, test_fault_among_small,
-         test_check_big, test_cat_path,
+SCHEMA = {
+    "schema": 1,
+    "enums": [{"name": "side", "values": [{"name": "buy", "number": 1}, {"name": "sell", "number": -2}]}],
+    "records": [
+        {"name": "leg", "layout": "array", "fields": [
+            {"name": "symbol", "type": "str"},
+            {"name": "side", "type": "enum", "of": "side", "presence": "optional"}]},
+        {"name": "spread", "layout": "map", "fields": [
+            {"name": "id", "type": "u16"},
+            {"name": "price", "key": "px", "type": "f64", "presence": "default"},
+            {"name": "at", "type": "timestamp", "presence": "optional"},
+            {"name": "legs", "type": "array", "element": "record", "of": "leg"},
+            {"name": "first", "type": "record", "of": "leg", "presence": "optional"},
+            {"name": "code", "type": "chars", "bytes": 3, "presence": "optional"}]}]}
+
+
+def test_cat_schema(weir):
+    """cat --schema shows records with the names of fields and enums, and tells what is no such record"""
+    with tempfile.TemporaryDirectory() as place_of_files:
+        path = place_of_files + "/schema"
+        with open(path, "wb") as file:
+            file.write(encode(SCHEMA))
+        legs = [["A", 1], ["B"], ["C", -2, "more"], ["D", 7]]
+        given = encode({"unknown": [1], "px": 1.5, "legs": legs, "id": 7}) + \
+            encode({"id": 8, "at": Ext(-1, b"\0\0\0\x05"), "legs": [], "first": ["F", -2], "code": "abc"})
+        shown = '{"id":7,"price":1.5,"legs":[{"symbol":"A","side":"buy"},{"symbol":"B"},' \
+            '{"symbol":"C","side":"sell"},{"symbol":"D"}]}\n' \
+            '{"id":8,"at":{"$time":"1970-01-01T00:00:05Z"},"legs":[],"first":{"symbol":"F","side":"sell"},' \
+            '"code":"abc"}\n'
+        equal(weir.cat(given, "--schema", path), shown)
+        equal(weir.cat(given, "-s", path, "--path=/legs/0/side"), '"buy"\n')
+        equal(weir.cat(given, "-s", path, "-r", "-p/first"), '{"symbol"=>"F", "side"=>"sell"}\n')
+        equal(weir.cat(b"", "-s", path), "")
+        for value, offset, what in (
+                ({"id": 1}, 0, "spread, field legs: is required and missing (ENOENT)"),
+                ({"id": -1, "legs": []}, 4, "spread, field id: is too large for its type (EOVERFLOW)"),
+                ({"id": "1", "legs": []}, 4, "spread, field id: is of another type or size (EPROTO)"),
+                ({"id": 1, "legs": [["A"], ["B", "C"]]}, 17,
+                 "leg, field side: is no value of the enum (EPROTO)"),
+                ({"id": 1, "legs": [["A"], {}]}, 14, "leg: is of another type or size (EPROTO)"),
+                ([], 0, "spread: is of another type or size (EPROTO)")):
+            where = len(given) + offset
+            weir.bad(1, f"weir cat: (stdin): offset {where}: record {what}\n", "cat", "--schema", path,
+                     given=given + encode(value) + given, stdout=(shown + shown).encode())
+
+
+def test_cat_schema_wrong(weir):
+    """cat --schema wants one value that is a schema"""
+    with tempfile.TemporaryDirectory() as place_of_files:
+        path = place_of_files + "/schema"
+        for content, reason in (
+                (b"", "a schema is one value"),
+                (encode(SCHEMA) * 2, "a schema is one value"),
+                (encode(SCHEMA)[:-1], "offset {cut}"),
+                (b"\x05", "offset 0: no schema: what is no schema (EPROTO)"),
+                (encode({"schema": 2, "records": []}), "offset 0: no schema: a schema of another version (EINVAL)"),
+                (encode({"schema": 1, "records": 1}), "offset 17: no schema: records (EPROTO)")):
+            with open(path, "wb") as file:
+                file.write(content)
+            done = weir.run("cat", "-s", path, given=b"\x01")
+            equal((done.returncode, done.stdout), (1, b""), reason)
+            wanted = f"weir cat: {path}: " + reason.replace("{cut}", "")
+            expect(done.stderr.decode().startswith(wanted), done.stderr)
+        done = weir.run("cat", "--schema", place_of_files + "/none", given=b"\x01")
+        equal((done.returncode, done.stdout), (66, b""))
+
+
+TESTS = [test_cat_schema, test_cat_schema_wrong, test_canonical, test_unique_keys, test_utf8,
+         test_first_fault, test_fault_among_small, test_check_big, test_cat_path,
          test_cat_path_missing, test_cat_raw, test_cat_big]
 
 if __name__ == "__main__":

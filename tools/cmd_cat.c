@@ -5,6 +5,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <getopt.h>
+#include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -17,6 +18,7 @@
 #include "output.h"
 #include "raw_print.h"
 #include "report.h"
+#include "schema.h"
 #include "values.h"
 
 struct cat {
@@ -30,6 +32,9 @@ struct cat {
     struct json_writer writer;
     struct raw_printer printer; /* if raw */
     int output_error;           /* nothing more can be written */
+    const char *schema_path;    /* NULL: none was asked for */
+    struct schema schema;
+    bool mismatched; /* a value that the schema is not of */
 };
 
 static int help(void)
@@ -52,6 +57,10 @@ static int help(void)
            "                     /orders/3/price; values without it are left out, and if all are,\n"
            "                     the status is 1. A key may be an integer; /~@N is the N-th key\n"
            "                     of a map from 0, /~#N its value\n"
+           "  -s, --schema FILE  show each value as the record that FILE, a schema, describes:\n"
+           "                     fields and values of enums by their names. What is no such\n"
+           "                     record is left out; stderr tells where it differs, and the\n"
+           "                     status is 1\n"
            "  -r, --raw          as MessagePack-C's msgpack_object_print() does it, not as JSON\n"
            "  -d, --depth N      accept at most N arrays and maps within each other, up to 1024\n"
            "                     (default 128)\n"
@@ -87,18 +96,15 @@ static bool path_is_valid(struct weir_view path)
 static int parse_options(int argc, char **argv, struct cat *cat)
 {
     static const struct option options[] = {
-        {"depth", required_argument, NULL, 'd'},
-        {"max-value", required_argument, NULL, 'b'},
-        {"path", required_argument, NULL, 'p'},
-        {"raw", no_argument, NULL, 'r'},
-        {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'V'},
-        {NULL, 0, NULL, 0},
+        {"depth", required_argument, NULL, 'd'},  {"max-value", required_argument, NULL, 'b'},
+        {"path", required_argument, NULL, 'p'},   {"raw", no_argument, NULL, 'r'},
+        {"schema", required_argument, NULL, 's'}, {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'V'},      {NULL, 0, NULL, 0},
     };
     int status = -1;
     int option;
 
-    while (status < 0 && (option = getopt_long(argc, argv, "d:p:rhV", options, NULL)) != -1) {
+    while (status < 0 && (option = getopt_long(argc, argv, "d:p:rs:hV", options, NULL)) != -1) {
         switch (option) {
         case 'p':
             cat->path = weir_view_text(optarg);
@@ -109,6 +115,9 @@ static int parse_options(int argc, char **argv, struct cat *cat)
             break;
         case 'r':
             cat->raw = true;
+            break;
+        case 's':
+            cat->schema_path = optarg;
             break;
         default:
             status = options_shared(argv[0], option, help, VALUES_BYTES_MAX, &cat->limits);
@@ -158,9 +167,32 @@ static int show_json(struct cat *cat, struct weir_view value)
     return rc;
 }
 
-/* One line, or none. Returns 0 or an error; of writing it out, also as output_error. */
-static int show(struct cat *cat, struct weir_view value)
+/* Make of @value, at @offset of its file, what the schema says. Returns 0, 1 nothing is shown of
+ * it, or an error. */
+static int apply_schema(struct cat *cat, const char *file, uint64_t offset, struct weir_view *value)
 {
+    struct weir_record_fault fault;
+
+    if (cat->schema_path == NULL)
+        return 0;
+    int rc = schema_apply(&cat->schema, *value, value, &fault);
+    if (rc != -EBADMSG)
+        return rc;
+    cat->mismatched = true;
+    report_error(cat->command, "%s: offset %" PRIu64 ": record %s%s%s: %s (%s)", file,
+                 offset + fault.offset, fault.record->name, fault.field != NULL ? ", field " : "",
+                 fault.field != NULL ? fault.field->name : "", schema_reason(&fault),
+                 weir_error_name(fault.error));
+    return 1;
+}
+
+/* One line, or none. Returns 0 or an error; of writing it out, also as output_error. */
+static int show(struct cat *cat, const char *file, uint64_t offset, struct weir_view value)
+{
+    int applied = apply_schema(cat, file, offset, &value);
+
+    if (applied != 0)
+        return applied < 0 ? applied : 0;
     if (!select_part(cat, &value))
         return 0;
     int rc = cat->raw ? show_raw(cat, value) : show_json(cat, value);
@@ -173,7 +205,7 @@ static int show_all(struct cat *cat, struct values *values)
     int rc;
 
     while ((rc = values_next_view(values, &value)) == 0) {
-        rc = show(cat, value);
+        rc = show(cat, values->input.name, weir_stream_offset(&values->stream) - value.size, value);
         if (rc < 0)
             return rc;
         cat->output_error = output_flush_some(&cat->output);
@@ -219,17 +251,22 @@ int weir_cmd_cat(int argc, char **argv)
     json_writer_init(&cat.writer, pool);
 
     status = EX_OK;
-    if (optind == argc)
+    schema_init(&cat.schema);
+    if (cat.schema_path != NULL)
+        status = schema_open(&cat.schema, pool, argv[0], cat.schema_path);
+    bool is_ready = status == EX_OK;
+    if (is_ready && optind == argc)
         status = cat_file(&cat, pool, NULL);
-    for (int i = optind; i < argc && cat.output_error == 0; i++)
+    for (int i = optind; is_ready && i < argc && cat.output_error == 0; i++)
         status = report_first(status, cat_file(&cat, pool, argv[i]));
     if (cat.output_error == 0)
         cat.output_error = output_close(&cat.output);
     if (cat.output_error < 0)
         status = report_first(status, report_output_error(argv[0], cat.output_error));
-    else if (cat.has_path && !cat.found)
+    else if (cat.mismatched || (is_ready && cat.has_path && !cat.found))
         status = report_first(status, REPORT_BAD_DATA);
 
+    schema_fini(&cat.schema);
     raw_printer_fini(&cat.printer);
     json_writer_fini(&cat.writer);
     output_fini(&cat.output);

@@ -24,14 +24,16 @@
  * Types        bool, u8, u16, u32, u64, i8, i16, i32, i64, f32, f64;
  *              timestamp: struct weir_timestamp;
  *              str, bin, ext(TYPE): struct weir_view, when read it lies in the input;
- *              raw: struct weir_view, any one value as its MessagePack bytes, such as an array that
- *              is read with a cursor; when packed they are not looked at;
+ *              raw: struct weir_view, any one value as its MessagePack bytes, to be read with a
+ *              cursor; when packed they are not looked at;
  *              chars(N): char[N], a str of up to N bytes, which ends at the first NUL, if any;
  *              bytes(N): uint8_t[N], a bin of exactly N bytes;
- *              record(OTHER): struct OTHER, of a WEIR_RECORD() before.
+ *              enum(OTHER): enum OTHER, of a WEIR_ENUM() before, see record_enum.h;
+ *              record(OTHER): struct OTHER, of a WEIR_RECORD() before;
+ *              array(TYPE): as many of a type as there are, see record_array.h.
  * Options      key("text") another key than the name, of up to 31 bytes; optional: the field may be
- *              missing or nil; default(VALUE): the same, and then it is VALUE; of numbers, bool and
- *              str. Each field may have two of them.
+ *              missing or nil; default(VALUE): the same, and then it is VALUE; of numbers, bool,
+ *              enum and str. Each field may have two of them.
  * Presence     A record begins with the member `present`, a bit for each field. Reading sets those
  *              of the fields that came. Packing looks at the bits of optional fields only, and
  *              leaves out those that are not set (in an array: writes nil); all others are written
@@ -44,10 +46,11 @@
  *              may be shorter, if what it lacks may be missing, and longer.
  * Errors       as pack.h and unpack.h have them, sticky as there. Besides, when reading: -ENOENT a
  *              required field is missing, at the offset of the record; -EOVERFLOW a str does not
- *              fit its chars; -EPROTO a bin is not of its size, an ext of another type.
- * Refused      when compiling: two fields of one name, none or more than 64, a key above 31 bytes,
- *              an unknown option, a default of a type that takes none. When asked for, by
- *              weir_record_check(): two fields of one key.
+ *              fit its chars; -EPROTO a bin is not of its size, an ext of another type, an enum's
+ *              value unknown.
+ * Refused      when compiling: two fields of one name or of one key, none or more than 64, a key
+ *              above 31 bytes, an unknown option, a default of a type that takes none, an array of
+ *              what arrays do not have.
  * Threads      no state; as the buffer and the cursor.
  * Cost         packing is one look at the buffer's room, then stores. Reading compares the expected
  *              keys as words, and falls back to a search where another one comes. No allocation.
@@ -98,7 +101,9 @@ enum weir_record_type {
     WEIR_RECORD_BYTES,
     WEIR_RECORD_EXT,
     WEIR_RECORD_NESTED,
-    WEIR_RECORD_RAW
+    WEIR_RECORD_RAW,
+    WEIR_RECORD_ENUM,
+    WEIR_RECORD_ARRAY_OF
 };
 
 /** Whether a field has to be there. */
@@ -109,28 +114,32 @@ enum weir_record_presence {
 };
 
 struct weir_record;
+struct weir_record_enum;
 
-/** One field, as the description has it. */
+/** One field, as the description has it, or what an array consists of. */
 struct weir_record_field {
-    const char *name;                   /**< in C */
-    const char *key;                    /**< on the wire; NUL-terminated */
-    size_t key_bytes;                   /**< 0..WEIR_RECORD_KEY_MAX */
-    enum weir_record_type type;         /**< also decides what follows */
-    enum weir_record_presence presence; /**< */
-    size_t offset;                      /**< of the member, from the struct's start */
-    size_t size;                        /**< of the member; of chars and bytes their number */
-    int8_t ext_type;                    /**< of an ext */
-    const struct weir_record *nested;   /**< of a nested record, else NULL */
+    const char *name;                        /**< in C */
+    const char *key;                         /**< on the wire; NUL-terminated */
+    size_t key_bytes;                        /**< 0..WEIR_RECORD_KEY_MAX */
+    enum weir_record_type type;              /**< also decides what follows */
+    enum weir_record_presence presence;      /**< */
+    size_t offset;                           /**< of the member, from the struct's start */
+    size_t size;                             /**< of the member; of chars and bytes their number */
+    int8_t ext_type;                         /**< of an ext */
+    const struct weir_record *nested;        /**< of a nested record, else NULL */
+    const struct weir_record_field *element; /**< of an array, else NULL; it has no name or key */
+    const struct weir_record_enum *values;   /**< of an enum, else NULL */
 };
 
 /** A record's description. `present`, a uint64_t, is at offset 0 of its struct. */
 struct weir_record {
     const char *name;
     const struct weir_record_field *fields;
-    unsigned count;    /**< 1..WEIR_RECORD_FIELDS_MAX */
-    bool is_map;       /**< else an array */
-    uint64_t required; /**< a bit for each field that has to be there */
-    size_t size;       /**< of the struct */
+    unsigned count;          /**< 1..WEIR_RECORD_FIELDS_MAX */
+    bool is_map;             /**< else an array */
+    uint64_t required;       /**< a bit for each field that has to be there */
+    size_t size;             /**< of the struct */
+    void (*init)(void *ret); /**< NAME_init(); NULL: all zero */
 };
 
 /** What is wrong with bytes that should be a record, and where. */
@@ -156,6 +165,10 @@ struct weir_record_fault {
  *       the description.
  *   void order_init(struct order *ret)
  *       all zero, but for the fields with a default.
+ *   struct weir_record_iter order_each_legs(const struct order *record)
+ *   bool order_next_legs(struct weir_record_iter *iter, TYPE *ret)
+ *   int order_load(struct order *record, struct weir_arena *arena)
+ *       for arrays, see record_array.h.
  *   void order_pack(struct weir_packer *packer, const struct order *record)
  *       Write the record as one value. Errors are the packer's: -EOVERFLOW a str, bin or ext above
  *       2^32-1 bytes, -EINVAL a timestamp's nanoseconds or an empty raw.
@@ -174,8 +187,8 @@ struct weir_record_fault {
 #define WEIR_RECORD_ARRAY(NAME, FIELDS) WEIR_RECORD_DEFINE(NAME, FIELDS, 0)
 
 /**
- * Whether a description is sound: the only thing that a compiler cannot see is two fields of one
- * key. For a test of the program's own.
+ * Whether a description that was made at run time is sound: no two fields of it have one key. Of
+ * those of WEIR_RECORD() the compiler has seen to that.
  *
  * @ret      NULL, or receives the second of the two fields, on -EINVAL only
  * Returns   0; -EINVAL two fields of @schema, or of a record in it, have one key.
@@ -186,7 +199,8 @@ WEIR_API int weir_record_check(const struct weir_record *schema,
 
 /**
  * A number for what a record is on the wire: its layout, and the keys, types and presence of its
- * fields in their order, with nested records. Neither C names, nor offsets, nor the machine count.
+ * fields in their order, with nested records, and the numbers of enums. Neither C names, nor
+ * offsets, nor the machine count.
  *
  * Two programs may compare it before they talk. Equal fingerprints mean equal descriptions, but for
  * chance; it is no defence against somebody who wants two to be equal.
@@ -214,6 +228,12 @@ WEIR_API int weir_record_unpack(struct weir_unpacker *unpacker, const struct wei
                                 void *ret, struct weir_record_fault *ret_fault);
 
 /* --- inline bodies ------------------------------------------------------------------------- */
+
+/** Private: what an array consists of, as a constant. */
+#define WEIR_RECORD_ELEMENT(type, size, nested, values)                         \
+    {                                                                           \
+        "", "", 0, type, WEIR_RECORD_REQUIRED, 0, size, 0, nested, NULL, values \
+    }
 
 /** Private: what takes no part in a fast path makes its size this large. Sums of it do not wrap. */
 #define WEIR_RECORD_TOO_LARGE (UINT64_C(1) << 40)
@@ -739,7 +759,9 @@ WEIR_ALWAYS_INLINE bool weir_record_read_raw(const uint8_t **at, const uint8_t *
     WEIR_R_APPLY(WEIR_R_ASSERT_OF, WEIR_R_TYPE_##type, __VA_ARGS__, none, none, none)
 #define WEIR_R_ASSERT_OF(kind, param, ctype, code, min, max, ext, nested, name, o1, o2, ...) \
     static_assert(WEIR_R_KEY_SIZE(name, o1, o2) <= WEIR_RECORD_KEY_MAX,                      \
-                  "the key of field " #name " is longer than 31 bytes");
+                  "the key of field " #name " is longer than 31 bytes");                     \
+    static_assert((int)(code) != (int)WEIR_RECORD_ARRAY_OF || (ext) == 0,                    \
+                  "arrays as field " #name " cannot have that type of elements");
 
 /* The schema's fields. */
 #define WEIR_R_SCHEMA(R, type, ...) \
@@ -753,7 +775,8 @@ WEIR_ALWAYS_INLINE bool weir_record_read_raw(const uint8_t **at, const uint8_t *
      offsetof(struct R, name),                                                                  \
      sizeof(((struct R *)0)->name),                                                             \
      ext,                                                                                       \
-     nested},
+     nested,                                                                                    \
+     WEIR_R_MORE_##kind(param)},
 
 /* Defaults. */
 #define WEIR_R_INIT(R, type, ...) \
@@ -942,6 +965,8 @@ WEIR_ALWAYS_INLINE bool weir_record_read_raw(const uint8_t **at, const uint8_t *
     static_assert((int)R##_field_count <= WEIR_RECORD_FIELDS_MAX,                                 \
                   "record " #R " has more than 64 fields");                                       \
     FIELDS(WEIR_R_ASSERT, R)                                                                      \
+    FIELDS(WEIR_R_UNIQUE, (IS_MAP, FIELDS(WEIR_R_KEYS, R) WEIR_R_PAD))                            \
+    WEIR_R_UNUSED WEIR_INLINE void R##_weir_init(void *ret);                                      \
     WEIR_R_UNUSED static const struct weir_record_field R##_weir_fields[] = {                     \
         FIELDS(WEIR_R_SCHEMA, R)};                                                                \
     WEIR_R_UNUSED static const struct weir_record R##_schema = {                                  \
@@ -950,11 +975,16 @@ WEIR_ALWAYS_INLINE bool weir_record_read_raw(const uint8_t **at, const uint8_t *
         (unsigned)R##_field_count,                                                                \
         IS_MAP,                                                                                   \
         (0 FIELDS(WEIR_R_REQUIRED, R)),                                                           \
-        sizeof(struct R)};                                                                        \
+        sizeof(struct R),                                                                         \
+        R##_weir_init};                                                                           \
     WEIR_R_UNUSED WEIR_INLINE void R##_init(struct R *ret)                                        \
     {                                                                                             \
         memset(ret, 0, sizeof *ret);                                                              \
         FIELDS(WEIR_R_INIT, R)                                                                    \
+    }                                                                                             \
+    WEIR_INLINE void R##_weir_init(void *ret)                                                     \
+    {                                                                                             \
+        R##_init((struct R *)ret);                                                                \
     }                                                                                             \
     WEIR_R_UNUSED WEIR_INLINE uint64_t R##_weir_bytes(const struct R *record)                     \
     {                                                                                             \
@@ -1052,9 +1082,15 @@ WEIR_ALWAYS_INLINE bool weir_record_read_raw(const uint8_t **at, const uint8_t *
             *ret = value;                                                                         \
         return rc;                                                                                \
     }                                                                                             \
+    WEIR_R_ALL(R)                                                                                 \
+    FIELDS(WEIR_R_EACH, R)                                                                        \
     static_assert((int)R##_field_count > 0, "record " #R " has no fields")
 /* clang-format on */
 
 WEIR_END_DECLS
+
+/* The rest of what WEIR_RECORD() needs. */
+#include <weir/record_array.h>
+#include <weir/record_enum.h>
 
 #endif /* WEIR_RECORD_H */
