@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <weir/ring.h>
 
@@ -13,6 +14,9 @@
 
 /* How long a turn may wait before a cancel that was missed is asked for again. */
 #define MISSED_WAIT_NS 1000000
+
+/* How long a wait looks for completions before it sleeps. Going to sleep and waking cost more. */
+#define DEFAULT_SPIN_NS 20000
 
 /* --- lists ------------------------------------------------------------------------------------ */
 
@@ -264,6 +268,7 @@ static int turn(struct weir_ring *ring, int64_t timeout_ns)
         timeout_ns = STARVED_WAIT_NS;
     else if (ring->missed != 0 && (timeout_ns < 0 || timeout_ns > MISSED_WAIT_NS))
         timeout_ns = MISSED_WAIT_NS;
+    ring->rests = ring->queue != NULL || ring->missed != 0;
     int rc = ring->backend->wait(ring, timeout_ns);
     int drained = ring->backend->drain(ring);
     ring->quiet = handled == 0 && drained == 0;
@@ -322,7 +327,18 @@ static bool options_are_valid(const struct weir_ring_options *options)
     return (entries == 0 || (weir_is_pow2(entries) && entries <= 32768)) &&
            (blocks == 0 || (weir_is_pow2(blocks) && blocks <= 32768)) &&
            options->receive_block_bytes <= (1u << 30) &&
+           (options->spin_us <= WEIR_RING_SPIN_MAX_US || options->spin_us == WEIR_RING_NO_SPIN) &&
            (unsigned)options->backend <= WEIR_BACKEND_POLL;
+}
+
+static int64_t spin_ns_of(const struct weir_ring_options *options)
+{
+    if (options->spin_us == WEIR_RING_NO_SPIN)
+        return 0;
+    if (options->spin_us != 0)
+        return (int64_t)options->spin_us * 1000;
+    /* On the only processor, whoever is waited for cannot run meanwhile. */
+    return sysconf(_SC_NPROCESSORS_ONLN) > 1 ? DEFAULT_SPIN_NS : 0;
 }
 
 /* The backend that is asked for, or the best that there is here. */
@@ -357,6 +373,7 @@ int weir_ring_create(struct weir_pool *pool, const struct weir_ring_options *opt
     memset(ring, 0, sizeof *ring);
     ring->pool = pool;
     ring->home = home;
+    ring->spin_ns = spin_ns_of(options);
     ring->chosen = options->backend != WEIR_BACKEND_AUTO;
     rc = open_backend(ring, options);
     if (rc != 0) {

@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 #include <weir/pool.h>
 #include <weir/ring.h>
@@ -56,8 +57,10 @@ struct weir_ring {
     const char *missing[WEIR__RING_FEATURES]; /* per feature: why it is off, NULL: on */
     bool chosen;                              /* the backend, by option */
     bool running;                             /* within weir_ring_run() */
-    bool closing; /* within weir_ring_destroy(): nothing is started any more */
-    bool quiet;   /* the last turn waited and nothing came */
+    bool closing;    /* within weir_ring_destroy(): nothing is started any more */
+    bool quiet;      /* the last turn waited and nothing came */
+    bool rests;      /* this turn's wait is bounded by us and not for completions: no spinning */
+    int64_t spin_ns; /* how long a wait looks before it sleeps; 0: not at all */
 
     struct weir_op *active; /* all started requests */
     size_t active_count;
@@ -98,6 +101,44 @@ void weir__ring_requeue(struct weir_ring *ring, struct weir_op *op);
  * Takes the references. 0, or -ECANCELED while the ring is closing, nothing taken.
  */
 int weir__ring_start(struct weir_ring *ring, struct weir_op *op);
+
+/* CLOCK_MONOTONIC. */
+static inline int64_t weir__now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+/*
+ * How long a wait of @timeout_ns, where -1 is without bound, spins before it sleeps. Who spins
+ * counts it and, when it was good for something, that too.
+ */
+static inline int64_t weir__ring_spin_ns(struct weir_ring *ring, int64_t timeout_ns)
+{
+    if (ring->spin_ns == 0 || ring->rests)
+        return 0;
+    ring->stats.spins++;
+    return timeout_ns < 0 || timeout_ns > ring->spin_ns ? ring->spin_ns : timeout_ns;
+}
+
+/* What is left of a wait of @timeout_ns after @spent_ns. */
+static inline int64_t weir__time_left(int64_t timeout_ns, int64_t spent_ns)
+{
+    if (timeout_ns < 0)
+        return timeout_ns;
+    return timeout_ns > spent_ns ? timeout_ns - spent_ns : 0;
+}
+
+/* In a loop that waits for memory to change: leave the core to its other thread. */
+static inline void weir__relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ __volatile__("yield");
+#endif
+}
 
 static inline unsigned weir__transfer_size(size_t size)
 {

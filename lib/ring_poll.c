@@ -25,7 +25,6 @@
 #include <linux/time_types.h>
 #include <string.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 /* How long a request rests that nobody says is worth a try. */
@@ -65,13 +64,6 @@ static void finish_early(struct weir__poll *p, struct weir_op *op, int error)
 {
     bool sends = op->kind == WEIR_OP_SEND || op->kind == WEIR_OP_SENDV;
     finish(p, op, sends && op->result > 0 ? op->result : error);
-}
-
-static int64_t now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
 /* --- receive blocks --------------------------------------------------------------------------- */
@@ -323,7 +315,7 @@ static void try_ready(struct weir_ring *ring, struct weir_op *op)
         break;
     case WEIR__TRIED_RETRY:
         if (p->retry.first == NULL)
-            p->retry_ns = now_ns() + RETRY_NS;
+            p->retry_ns = weir__now_ns() + RETRY_NS;
         list_append(&p->retry, op, WEIR__PLACE_RETRY);
         break;
     case WEIR__TRIED_WAITS:
@@ -337,7 +329,7 @@ static void try_ready(struct weir_ring *ring, struct weir_op *op)
 static void try_all_ready(struct weir_ring *ring)
 {
     struct weir__poll *p = weir__poll_of(ring);
-    if (p->retry.first != NULL && now_ns() >= p->retry_ns) {
+    if (p->retry.first != NULL && weir__now_ns() >= p->retry_ns) {
         while (p->retry.first != NULL)
             list_append(&p->ready, list_take(&p->retry), WEIR__PLACE_READY);
     }
@@ -353,7 +345,7 @@ static bool poll_hand(struct weir_ring *ring, struct weir_op *op)
         list_append(&p->ready, op, WEIR__PLACE_READY);
         return true;
     }
-    int64_t now = now_ns();
+    int64_t now = weir__now_ns();
     int64_t deadline;
     if (__builtin_mul_overflow(op->args.time.seconds, 1000000000, &deadline) ||
         __builtin_add_overflow(deadline, op->args.time.nanoseconds, &deadline) ||
@@ -391,7 +383,7 @@ static bool poll_cancel(struct weir_ring *ring, struct weir_op *op)
 /* Shorten a wait, where -1 is without bound, so that it ends at @deadline_ns. */
 static int64_t until(int64_t timeout_ns, int64_t deadline_ns)
 {
-    int64_t left = deadline_ns - now_ns();
+    int64_t left = deadline_ns - weir__now_ns();
     if (left < 0)
         left = 0;
     return timeout_ns < 0 || timeout_ns > left ? left : timeout_ns;
@@ -429,6 +421,27 @@ static int ask_epoll(struct weir_ring *ring, int64_t timeout_ns)
     return rc < 0 ? -errno : 0;
 }
 
+/* Look again and again before sleeping. Returns what is left of the wait, or a negative errno in
+ * *error; nothing is left when there is something to do. */
+static int64_t spin(struct weir_ring *ring, int64_t timeout_ns, int *error)
+{
+    struct weir__poll *p = weir__poll_of(ring);
+    int64_t spin_ns = weir__ring_spin_ns(ring, timeout_ns);
+    int64_t spent = 0;
+    if (spin_ns == 0)
+        return timeout_ns;
+    for (int64_t begin = weir__now_ns(); spent < spin_ns; spent = weir__now_ns() - begin) {
+        *error = ask_epoll(ring, 0);
+        if (p->event_count != 0) {
+            ring->stats.spins_found++;
+            return 0;
+        }
+        if (*error != 0)
+            return 0;
+    }
+    return weir__time_left(timeout_ns, spent);
+}
+
 static int poll_wait(struct weir_ring *ring, int64_t timeout_ns)
 {
     struct weir__poll *p = weir__poll_of(ring);
@@ -448,6 +461,12 @@ static int poll_wait(struct weir_ring *ring, int64_t timeout_ns)
         timeout_ns = until(timeout_ns, p->retry_ns);
     if (timeout_ns == 0 && p->watched_fds == 0)
         return 0;
+    if (timeout_ns != 0 && p->watched_fds != 0 && p->retry.first == NULL) {
+        int error = 0;
+        timeout_ns = spin(ring, timeout_ns, &error);
+        if (timeout_ns == 0)
+            return error;
+    }
     return ask_epoll(ring, timeout_ns);
 }
 
@@ -499,7 +518,7 @@ static int drain_timers(struct weir_ring *ring)
     int handled = 0;
     if (op == NULL)
         return 0;
-    int64_t now = now_ns();
+    int64_t now = weir__now_ns();
     for (; op != NULL && op->args.timer.deadline_ns <= now && op->args.timer.number < end;
          op = p->timers.root) {
         weir__timers_remove(&p->timers, op);

@@ -19,6 +19,9 @@
 #define BUFFER_GROUP 0
 #define DRAIN_BATCH 64
 
+/* While spinning: how often the queue is looked at for one look at the clock. */
+#define LOOKS_PER_CLOCK 16
+
 /* A block lent to the kernel, by buffer id. */
 struct lent {
     struct weir_block *block; /* NULL: the id has no block at present */
@@ -206,7 +209,7 @@ static int setup(struct weir_ring *ring, const struct weir_ring_options *options
         if (wanted & WEIR_RING_SINGLE_ISSUER)
             params.flags |= IORING_SETUP_SINGLE_ISSUER;
         if (wanted & WEIR_RING_DEFER_TASKRUN)
-            params.flags |= IORING_SETUP_DEFER_TASKRUN;
+            params.flags |= IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG;
         int rc = io_uring_queue_init_params(entries, &u->uring, &params);
         if (rc == 0)
             break;
@@ -371,18 +374,66 @@ static int wait_result(int rc)
     return rc >= 0 || rc == -ETIME || rc == -EAGAIN || rc == -EBUSY ? 0 : rc;
 }
 
+/* Whether the kernel has completions that it makes when it is entered: deferred task work, or what
+ * found no room in the completion queue. */
+static bool has_deferred(const struct uring *u)
+{
+    return (IO_URING_READ_ONCE(*u->uring.sq.kflags) &
+            (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0;
+}
+
+static int look(struct weir_ring *ring)
+{
+    ring->stats.enters++;
+    return wait_result(io_uring_submit_and_get_events(&state(ring)->uring));
+}
+
+/*
+ * Watch the completion queue before sleeping. Returns what is left of the wait, or 0 and a negative
+ * errno in *error; nothing is left when there is something to do. Costs no system call but that
+ * which hands requests over, and one when the kernel says that it has something.
+ */
+static int64_t spin(struct weir_ring *ring, int64_t timeout_ns, int *error)
+{
+    struct uring *u = state(ring);
+    int64_t spin_ns = weir__ring_spin_ns(ring, timeout_ns);
+    int64_t spent = 0;
+    if (spin_ns == 0)
+        return timeout_ns;
+    if (io_uring_sq_ready(&u->uring) != 0)
+        *error = look(ring);
+    for (int64_t begin = weir__now_ns(); spent < spin_ns; spent = weir__now_ns() - begin) {
+        for (unsigned i = 0; i < LOOKS_PER_CLOCK && *error == 0; i++) {
+            if (has_deferred(u))
+                *error = look(ring);
+            if (io_uring_cq_ready(&u->uring) != 0) {
+                ring->stats.spins_found++;
+                return 0;
+            }
+            weir__relax();
+        }
+        if (*error != 0)
+            return 0;
+    }
+    return weir__time_left(timeout_ns, spent);
+}
+
 static int uring_wait(struct weir_ring *ring, int64_t timeout_ns)
 {
     struct uring *u = state(ring);
     struct io_uring_cqe *cqe;
+    int error = 0;
     if (io_uring_cq_ready(&u->uring) != 0) {
         if (io_uring_sq_ready(&u->uring) == 0)
             return 0;
         timeout_ns = 0;
     }
-    ring->stats.enters++;
     if (timeout_ns == 0)
-        return wait_result(io_uring_submit_and_get_events(&u->uring));
+        return look(ring);
+    timeout_ns = spin(ring, timeout_ns, &error);
+    if (timeout_ns == 0)
+        return error;
+    ring->stats.enters++;
     if (timeout_ns < 0)
         return wait_result(io_uring_submit_and_wait(&u->uring, 1));
     struct __kernel_timespec time = {timeout_ns / 1000000000, timeout_ns % 1000000000};

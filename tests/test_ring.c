@@ -675,6 +675,108 @@ static void a_turn_ends_when_its_time_is_over(void **state)
     assert_int_equal(call.result, -ECANCELED);
 }
 
+/* --- spinning --------------------------------------------------------------------------------- */
+
+static long sleeps(void)
+{
+    struct rusage usage;
+    assert_int_equal(getrusage(RUSAGE_THREAD, &usage), 0);
+    return usage.ru_nvcsw;
+}
+
+static void *write_soon(void *argument)
+{
+    usleep(1000);
+    io_write_all(*(const int *)argument, "soon", 4);
+    return NULL;
+}
+
+static void a_wait_that_spins_finds_what_comes_meanwhile(void **state)
+{
+    struct weir_ring_options options = {.spin_us = WEIR_RING_SPIN_MAX_US};
+    struct io io;
+    struct io_call call;
+    pthread_t thread;
+    unsigned rounds = 0;
+    int fds[2];
+
+    (void)state;
+    io_open(&io, NULL, &options);
+    io_pair(fds, false);
+    io_call_init(&call);
+    assert_int_equal(weir_sock_receive(io.ring, &call.op, fds[0]), 0);
+    assert_int_equal(weir_ring_run(io.ring, 0), 0);
+    assert_int_equal(weir_ring_stats(io.ring).spins, 0); /* it did not wait */
+    /* A writer that the machine keeps from running for a second is given another chance. */
+    while (weir_ring_stats(io.ring).spins_found == 0) {
+        assert_int_equal(pthread_create(&thread, NULL, write_soon, &fds[1]), 0);
+        assert_int_equal(weir_ring_run(io.ring, -1), 1);
+        assert_int_equal(call.completions, ++rounds);
+        assert_int_equal(call.result, 4);
+        assert_int_equal(pthread_join(thread, NULL), 0);
+        assert_int_equal(weir_ring_stats(io.ring).spins, rounds);
+    }
+    close(fds[1]);
+    assert_int_equal(io_call_wait(&io, &call), 0);
+    close(fds[0]);
+    io_close(&io);
+}
+
+static void a_spin_that_finds_nothing_ends_in_sleep(void **state)
+{
+    struct weir_ring_options options = {.spin_us = 100};
+    struct io io;
+    struct io_call call;
+    int fds[2];
+
+    (void)state;
+    io_open(&io, NULL, &options);
+    io_pair(fds, false);
+    io_call_init(&call);
+    assert_int_equal(weir_sock_receive(io.ring, &call.op, fds[0]), 0);
+    long before = sleeps();
+    uint64_t begin = io_now_ms();
+    assert_int_equal(weir_ring_run(io.ring, 20 * MS), 0);
+    assert_true(io_now_ms() - begin >= 19);
+    assert_true(sleeps() > before);
+    assert_int_equal(weir_ring_stats(io.ring).spins, 1);
+    /* One that is to end before the spin does, ends with it. */
+    assert_int_equal(weir_ring_run(io.ring, MS / 100), 0);
+    struct weir_ring_stats stats = weir_ring_stats(io.ring);
+    assert_int_equal(stats.spins, 2);
+    assert_int_equal(stats.spins_found, 0);
+    assert_int_equal(call.completions, 0);
+    close(fds[1]);
+    assert_int_equal(io_call_wait(&io, &call), 0);
+    close(fds[0]);
+    io_close(&io);
+}
+
+static void spinning_is_the_default_where_there_are_processors_for_it(void **state)
+{
+    const bool many = sysconf(_SC_NPROCESSORS_ONLN) > 1;
+    struct weir_ring_options options = {.spin_us = WEIR_RING_NO_SPIN};
+
+    (void)state;
+    for (unsigned i = 0; i < 2; i++) {
+        struct io io;
+        struct io_call call;
+        int fds[2];
+        io_open(&io, NULL, i == 0 ? &options : NULL);
+        io_pair(fds, false);
+        io_call_init(&call);
+        assert_int_equal(weir_sock_receive(io.ring, &call.op, fds[0]), 0);
+        assert_int_equal(weir_ring_run(io.ring, MS), 0);
+        assert_int_equal(weir_ring_stats(io.ring).spins, many && i != 0);
+        close(fds[1]);
+        assert_int_equal(io_call_wait(&io, &call), 0);
+        close(fds[0]);
+        io_close(&io);
+    }
+}
+
+/* --- signals ---------------------------------------------------------------------------------- */
+
 static volatile sig_atomic_t signals;
 
 static void count_signal(int number)
@@ -972,6 +1074,8 @@ static void options_out_of_range_are_refused(void **state)
         {.receive_blocks = 65536},
         {.receive_block_bytes = (1u << 30) + 1},
         {.receive_block_bytes = UINT32_MAX},
+        {.spin_us = WEIR_RING_SPIN_MAX_US + 1},
+        {.spin_us = WEIR_RING_NO_SPIN - 1},
         {.backend = (enum weir_backend)3},
     };
     struct weir_pool *pool = test_pool_create(NULL);
@@ -1241,6 +1345,9 @@ int main(void)
         IO_TEST(a_task_may_defer_itself_and_forget_others),
         IO_TEST(a_turn_with_nothing_to_wait_for_returns_at_once),
         IO_TEST(a_turn_ends_when_its_time_is_over),
+        IO_TEST(a_wait_that_spins_finds_what_comes_meanwhile),
+        IO_TEST(a_spin_that_finds_nothing_ends_in_sleep),
+        IO_TEST(spinning_is_the_default_where_there_are_processors_for_it),
         IO_TEST(a_signal_ends_the_wait_and_loses_nothing),
         IO_TEST(destroying_ends_requests_of_every_kind),
         IO_TEST(what_is_started_while_destroying_is_refused),

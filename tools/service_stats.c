@@ -30,6 +30,8 @@ static const struct row rows[] = {
     ROW("ring", "received_bytes", ring.received_bytes),
     ROW("ring", "receive_starved", ring.receive_starved),
     ROW("ring", "sent_bytes", ring.sent_bytes),
+    ROW("ring", "spins", ring.spins),
+    ROW("ring", "spins_found", ring.spins_found),
     ROW("ring", "blocks_lent", ring.blocks_lent),
     ROW("ring", "active", ring.active),
     ROW("log", "records", log.records),

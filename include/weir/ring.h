@@ -70,8 +70,17 @@ struct weir_ring_options {
     uint32_t receive_blocks;
     uint32_t receive_block_bytes; /**< size of each; 0: 64 Ki if consumed by parts, else 16 Ki */
     uint32_t without;             /**< WEIR_RING_... features not to be used */
+    /**
+     * How long a turn that waits looks for completions, in microseconds, before it puts the thread
+     * to sleep; at most WEIR_RING_SPIN_MAX_US. 0: 20 where the machine has more than one processor,
+     * else none. WEIR_RING_NO_SPIN: none. A thread that sleeps takes tens of microseconds to wake.
+     */
+    uint32_t spin_us;
     enum weir_backend backend;
 };
+
+#define WEIR_RING_SPIN_MAX_US 1000000u
+#define WEIR_RING_NO_SPIN UINT32_MAX
 
 /* What a ring can do here, see weir_ring_features(); also what to do without. */
 #define WEIR_RING_SINGLE_ISSUER (1u << 0)    /**< the kernel knows that one thread submits */
@@ -88,6 +97,8 @@ struct weir_ring_stats {
     uint64_t received_bytes;
     uint64_t receive_starved; /**< receives that found no receive block and were armed again */
     uint64_t sent_bytes;
+    uint64_t spins;       /**< waits that began with looking for completions */
+    uint64_t spins_found; /**< of these, that found one and put nobody to sleep */
     uint64_t blocks_lent; /**< receive blocks that wait for bytes now */
     uint64_t active;      /**< requests started and not completed now */
 };
