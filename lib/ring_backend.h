@@ -61,6 +61,8 @@ struct weir_ring {
     bool quiet;      /* the last turn waited and nothing came */
     bool rests;      /* this turn's wait is bounded by us and not for completions: no spinning */
     int64_t spin_ns; /* how long a wait looks before it sleeps; 0: not at all */
+    uint32_t spin_pause;      /* how many waits do without after the last spin */
+    uint32_t spin_pause_left; /* how many still do */
 
     struct weir_op *active; /* all started requests */
     size_t active_count;
@@ -110,16 +112,33 @@ static inline int64_t weir__now_ns(void)
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
-/*
- * How long a wait of @timeout_ns, where -1 is without bound, spins before it sleeps. Who spins
- * counts it and, when it was good for something, that too.
- */
-static inline int64_t weir__ring_spin_ns(struct weir_ring *ring, int64_t timeout_ns)
+/* How many waits sleep at once, at most, after spins that found nothing. */
+#define WEIR__SPIN_PAUSE_MAX 15
+
+/* How long a wait of @timeout_ns, where -1 is without bound, spins before it sleeps: who gets more
+ * than 0 does so, and says then what came of it. */
+static inline int64_t weir__ring_spin_begin(struct weir_ring *ring, int64_t timeout_ns)
 {
     if (ring->spin_ns == 0 || ring->rests)
         return 0;
-    ring->stats.spins++;
+    if (ring->spin_pause_left != 0) {
+        ring->spin_pause_left--;
+        return 0;
+    }
     return timeout_ns < 0 || timeout_ns > ring->spin_ns ? ring->spin_ns : timeout_ns;
+}
+
+/* After each spin in vain twice as many waits do without, until one finds something: where what is
+ * waited for takes longer, or needs this very processor, spinning only delays. */
+static inline void weir__ring_spin_end(struct weir_ring *ring, bool found)
+{
+    ring->stats.spins++;
+    ring->stats.spins_found += found;
+    if (found)
+        ring->spin_pause = 0;
+    else if (ring->spin_pause < WEIR__SPIN_PAUSE_MAX)
+        ring->spin_pause = 2 * ring->spin_pause + 1;
+    ring->spin_pause_left = ring->spin_pause;
 }
 
 /* What is left of a wait of @timeout_ns after @spent_ns. */

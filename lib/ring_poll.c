@@ -426,19 +426,18 @@ static int ask_epoll(struct weir_ring *ring, int64_t timeout_ns)
 static int64_t spin(struct weir_ring *ring, int64_t timeout_ns, int *error)
 {
     struct weir__poll *p = weir__poll_of(ring);
-    int64_t spin_ns = weir__ring_spin_ns(ring, timeout_ns);
+    int64_t spin_ns = weir__ring_spin_begin(ring, timeout_ns);
     int64_t spent = 0;
     if (spin_ns == 0)
         return timeout_ns;
     for (int64_t begin = weir__now_ns(); spent < spin_ns; spent = weir__now_ns() - begin) {
         *error = ask_epoll(ring, 0);
-        if (p->event_count != 0) {
-            ring->stats.spins_found++;
+        if (p->event_count != 0 || *error != 0) {
+            weir__ring_spin_end(ring, true);
             return 0;
         }
-        if (*error != 0)
-            return 0;
     }
+    weir__ring_spin_end(ring, false);
     return weir__time_left(timeout_ns, spent);
 }
 

@@ -396,25 +396,26 @@ static int look(struct weir_ring *ring)
 static int64_t spin(struct weir_ring *ring, int64_t timeout_ns, int *error)
 {
     struct uring *u = state(ring);
-    int64_t spin_ns = weir__ring_spin_ns(ring, timeout_ns);
+    int64_t spin_ns = weir__ring_spin_begin(ring, timeout_ns);
     int64_t spent = 0;
     if (spin_ns == 0)
         return timeout_ns;
     if (io_uring_sq_ready(&u->uring) != 0)
         *error = look(ring);
+    if (*error != 0 || io_uring_cq_ready(&u->uring) != 0)
+        return 0; /* what was over at once is no merit of spinning */
     for (int64_t begin = weir__now_ns(); spent < spin_ns; spent = weir__now_ns() - begin) {
-        for (unsigned i = 0; i < LOOKS_PER_CLOCK && *error == 0; i++) {
+        for (unsigned i = 0; i < LOOKS_PER_CLOCK; i++) {
             if (has_deferred(u))
                 *error = look(ring);
-            if (io_uring_cq_ready(&u->uring) != 0) {
-                ring->stats.spins_found++;
+            if (*error != 0 || io_uring_cq_ready(&u->uring) != 0) {
+                weir__ring_spin_end(ring, true);
                 return 0;
             }
             weir__relax();
         }
-        if (*error != 0)
-            return 0;
     }
+    weir__ring_spin_end(ring, false);
     return weir__time_left(timeout_ns, spent);
 }
 

@@ -73,7 +73,8 @@ struct weir_ring_options {
     /**
      * How long a turn that waits looks for completions, in microseconds, before it puts the thread
      * to sleep; at most WEIR_RING_SPIN_MAX_US. 0: 20 where the machine has more than one processor,
-     * else none. WEIR_RING_NO_SPIN: none. A thread that sleeps takes tens of microseconds to wake.
+     * else none. WEIR_RING_NO_SPIN: none. A thread that sleeps takes tens of microseconds to wake. Spins that find nothing are
+     * followed by waits without: one, then three, seven, fifteen, until one finds something.
      */
     uint32_t spin_us;
     enum weir_backend backend;
