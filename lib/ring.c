@@ -260,9 +260,10 @@ static int turn(struct weir_ring *ring, int64_t timeout_ns)
     if (ring->cancels != 0)
         send_cancels(ring);
     int handled = hand_queue(ring);
-    if (ring->active_count == 0 && ring->tasks == NULL)
+    if (ring->active_count == 0 && ring->tasks == NULL && !ring->awaits_messages &&
+        !weir__mail_is_there(ring))
         return handled;
-    if (handled != 0 || ring->tasks != NULL)
+    if (handled != 0 || ring->tasks != NULL || weir__mail_is_there(ring))
         timeout_ns = 0;
     else if (ring->queue != NULL && (timeout_ns < 0 || timeout_ns > STARVED_WAIT_NS))
         timeout_ns = STARVED_WAIT_NS;
@@ -272,7 +273,7 @@ static int turn(struct weir_ring *ring, int64_t timeout_ns)
     int rc = ring->backend->wait(ring, timeout_ns);
     int drained = ring->backend->drain(ring);
     ring->quiet = handled == 0 && drained == 0;
-    handled += drained;
+    handled += drained + weir__mail_deliver(ring);
     run_tasks(ring);
     return handled == 0 && rc < 0 ? rc : handled;
 }
@@ -375,7 +376,12 @@ int weir_ring_create(struct weir_pool *pool, const struct weir_ring_options *opt
     ring->home = home;
     ring->spin_ns = spin_ns_of(options);
     ring->chosen = options->backend != WEIR_BACKEND_AUTO;
-    rc = open_backend(ring, options);
+    rc = weir__mail_open(ring);
+    if (rc == 0) {
+        rc = open_backend(ring, options);
+        if (rc != 0)
+            weir__mail_close(ring);
+    }
     if (rc != 0) {
         weir_block_drop(home);
         return rc;
@@ -390,6 +396,10 @@ void weir_ring_destroy(struct weir_ring *ring)
         return;
     assert(!ring->running);
     ring->closing = true;
+    ring->running = true;
+    weir__mail_refuse(ring);
+    ring->running = false;
+    ring->awaits_messages = false;
     do {
         for (struct weir_op *op = ring->active; op != NULL; op = op->next)
             weir_op_cancel(op);
@@ -397,6 +407,7 @@ void weir_ring_destroy(struct weir_ring *ring)
         weir_ring_run(ring, ring->active_count != 0 ? 100000000 : 0);
     } while (ring->active_count != 0 || ring->tasks != NULL);
     ring->backend->close(ring);
+    weir__mail_close(ring);
     weir_block_drop(ring->home);
 }
 

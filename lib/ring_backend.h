@@ -47,6 +47,17 @@ struct weir__backend {
 /* What one read or write moves at most, read(2): MAX_RW_COUNT. */
 #define WEIR__TRANSFER_MAX 0x7ffff000u
 
+#define WEIR__CACHE_LINE 64
+
+/* ring_mail.c: messages of other threads. last, asleep and woken are atomic. */
+struct weir__mailbox {
+    struct weir_message *last; /* the last posted, from which next leads to the first */
+    struct weir_message end;   /* in the place of the last: nothing is taken any more */
+    uint32_t asleep;           /* the owner sleeps, or is about to: who clears this wakes it */
+    uint32_t woken;            /* weir_ring_wake() was called */
+    int fd;                    /* an eventfd that the backend waits for while it sleeps */
+};
+
 struct weir_ring {
     struct weir_pool *pool;
     struct weir_block *home; /* the block that this struct lies in */
@@ -57,8 +68,9 @@ struct weir_ring {
     const char *missing[WEIR__RING_FEATURES]; /* per feature: why it is off, NULL: on */
     bool chosen;                              /* the backend, by option */
     bool running;                             /* within weir_ring_run() */
-    bool closing;    /* within weir_ring_destroy(): nothing is started any more */
-    bool quiet;      /* the last turn waited and nothing came */
+    bool closing;         /* within weir_ring_destroy(): nothing is started any more */
+    bool quiet;           /* the last turn waited and nothing came */
+    bool awaits_messages; /* even without requests */
     bool rests;      /* this turn's wait is bounded by us and not for completions: no spinning */
     int64_t spin_ns; /* how long a wait looks before it sleeps; 0: not at all */
     uint32_t spin_pause;      /* how many waits do without after the last spin */
@@ -78,6 +90,11 @@ struct weir_ring {
     size_t task_count;
 
     struct weir_ring_stats stats;
+
+    /* What other threads write, apart from what this one does. */
+    uint8_t apart[WEIR__CACHE_LINE];
+    struct weir__mailbox mailbox;
+    uint8_t apart_too[WEIR__CACHE_LINE];
 };
 
 extern const struct weir__backend weir__backend_uring;
@@ -181,6 +198,29 @@ static inline void weir__ring_feature_wanted(struct weir_ring *ring, uint32_t wi
     bool off = (without & feature) != 0;
     weir__ring_feature(ring, feature, off ? "switched off by option" : why);
 }
+
+/* --- messages --------------------------------------------------------------------------------- */
+
+/* 0 or a negative errno. */
+int weir__mail_open(struct weir_ring *ring);
+void weir__mail_close(struct weir_ring *ring);
+
+/* Something came that must not wait. */
+static inline bool weir__mail_is_there(const struct weir_ring *ring)
+{
+    return !ring->closing && (__atomic_load_n(&ring->mailbox.last, __ATOMIC_RELAXED) != NULL ||
+                              __atomic_load_n(&ring->mailbox.woken, __ATOMIC_RELAXED) != 0);
+}
+
+/* Around a call that sleeps, which the mailbox's descriptor is to end. False: do not sleep. */
+bool weir__mail_fall_asleep(struct weir_ring *ring);
+void weir__mail_awake(struct weir_ring *ring);
+
+/* Deliver what has come, and forget that we were woken; the number of messages. */
+int weir__mail_deliver(struct weir_ring *ring);
+
+/* Deliver what is left with -ECANCELED, and refuse what is posted from now on. */
+void weir__mail_refuse(struct weir_ring *ring);
 
 /* Make an idle op a request of @kind on @fd that holds nothing yet. */
 static inline void weir__op_set(struct weir_op *op, enum weir_op_kind kind, int fd)

@@ -144,6 +144,13 @@ static void poll_close(struct weir_ring *ring)
     weir_block_drop(p->home);
 }
 
+/* An edge per wake; what is in the eventfd stays there. */
+static int watch_mail(const struct weir__poll *p, int fd)
+{
+    struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data = {.fd = fd}};
+    return epoll_ctl(p->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0 ? 0 : -errno;
+}
+
 static int poll_open(struct weir_ring *ring, const struct weir_ring_options *options)
 {
     uint32_t lent_count = options->receive_blocks != 0 ? options->receive_blocks : 32;
@@ -175,6 +182,11 @@ static int poll_open(struct weir_ring *ring, const struct weir_ring_options *opt
     if (rc == 0) {
         p->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
         rc = p->epoll_fd < 0 ? -errno : 0;
+    }
+    if (rc == 0) {
+        rc = watch_mail(p, ring->mailbox.fd);
+        if (rc != 0)
+            close(p->epoll_fd);
     }
     if (rc != 0) {
         close_receive(p);
@@ -432,7 +444,7 @@ static int64_t spin(struct weir_ring *ring, int64_t timeout_ns, int *error)
         return timeout_ns;
     for (int64_t begin = weir__now_ns(); spent < spin_ns; spent = weir__now_ns() - begin) {
         *error = ask_epoll(ring, 0);
-        if (p->event_count != 0 || *error != 0) {
+        if (p->event_count != 0 || *error != 0 || weir__mail_is_there(ring)) {
             weir__ring_spin_end(ring, true);
             return 0;
         }
@@ -460,13 +472,20 @@ static int poll_wait(struct weir_ring *ring, int64_t timeout_ns)
         timeout_ns = until(timeout_ns, p->retry_ns);
     if (timeout_ns == 0 && p->watched_fds == 0)
         return 0;
-    if (timeout_ns != 0 && p->watched_fds != 0 && p->retry.first == NULL) {
-        int error = 0;
-        timeout_ns = spin(ring, timeout_ns, &error);
+    int rc = 0;
+    bool may_come = p->watched_fds != 0 || ring->awaits_messages;
+    if (timeout_ns != 0 && may_come && p->retry.first == NULL) {
+        timeout_ns = spin(ring, timeout_ns, &rc);
         if (timeout_ns == 0)
-            return error;
+            return rc;
     }
-    return ask_epoll(ring, timeout_ns);
+    if (timeout_ns == 0)
+        return ask_epoll(ring, 0);
+    if (weir__mail_fall_asleep(ring)) {
+        rc = ask_epoll(ring, timeout_ns);
+        weir__mail_awake(ring);
+    }
+    return rc;
 }
 
 /* --- completion ------------------------------------------------------------------------------- */

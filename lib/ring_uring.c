@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <liburing.h>
 #include <limits.h>
+#include <poll.h>
 #include <string.h>
 
 #include "uring_compat.h"
@@ -40,6 +41,7 @@ struct uring {
     uint32_t lent_count; /* ids in all */
     uint32_t lent_bytes; /* size of each buffer */
     bool by_parts;
+    bool watches_mail; /* its address is the data of the request that does */
 };
 
 static struct uring *state(const struct weir_ring *ring)
@@ -190,6 +192,39 @@ static int open_receive(struct weir_ring *ring, const struct weir_ring_options *
     return 0;
 }
 
+/* --- entries ---------------------------------------------------------------------------------- */
+
+static struct io_uring_sqe *get_entry(struct weir_ring *ring)
+{
+    struct uring *u = state(ring);
+    struct io_uring_sqe *sqe = io_uring_get_sqe(&u->uring);
+    if (sqe == NULL) {
+        /* Whatever this returns, entries that the kernel did not take are still in the queue. */
+        ring->stats.enters++;
+        io_uring_submit(&u->uring);
+        sqe = io_uring_get_sqe(&u->uring);
+    }
+    if (sqe != NULL)
+        ring->stats.requests++;
+    return sqe;
+}
+
+/* Have wakes make a completion, before anybody sleeps. False: not now. */
+static bool watch_mail(struct weir_ring *ring)
+{
+    struct uring *u = state(ring);
+    if (u->watches_mail)
+        return true;
+    struct io_uring_sqe *sqe = get_entry(ring);
+    if (sqe == NULL)
+        return false;
+    ring->stats.requests--; /* it is nobody's */
+    io_uring_prep_poll_multishot(sqe, ring->mailbox.fd, POLLIN);
+    io_uring_sqe_set_data(sqe, &u->watches_mail);
+    u->watches_mail = true;
+    return true;
+}
+
 /* --- set-up ----------------------------------------------------------------------------------- */
 
 /* Make the ring with the best flags that the kernel takes. */
@@ -232,7 +267,7 @@ static int setup(struct weir_ring *ring, const struct weir_ring_options *options
 static int try_out(struct weir_ring *ring, const struct weir_ring_options *options)
 {
     struct uring *u = state(ring);
-    int rc = io_uring_get_events(&u->uring);
+    int rc = watch_mail(ring) ? io_uring_submit_and_get_events(&u->uring) : -EAGAIN;
     if (rc < 0) {
         refuse(ring, rc, "io_uring_enter does not work (EINVAL)");
         return rc;
@@ -281,21 +316,6 @@ static void uring_close(struct weir_ring *ring)
 }
 
 /* --- submission ------------------------------------------------------------------------------- */
-
-static struct io_uring_sqe *get_entry(struct weir_ring *ring)
-{
-    struct uring *u = state(ring);
-    struct io_uring_sqe *sqe = io_uring_get_sqe(&u->uring);
-    if (sqe == NULL) {
-        /* Whatever this returns, entries that the kernel did not take are still in the queue. */
-        ring->stats.enters++;
-        io_uring_submit(&u->uring);
-        sqe = io_uring_get_sqe(&u->uring);
-    }
-    if (sqe != NULL)
-        ring->stats.requests++;
-    return sqe;
-}
 
 static void fill(struct io_uring_sqe *sqe, struct weir_op *op)
 {
@@ -408,7 +428,7 @@ static int64_t spin(struct weir_ring *ring, int64_t timeout_ns, int *error)
         for (unsigned i = 0; i < LOOKS_PER_CLOCK; i++) {
             if (has_deferred(u))
                 *error = look(ring);
-            if (*error != 0 || io_uring_cq_ready(&u->uring) != 0) {
+            if (*error != 0 || io_uring_cq_ready(&u->uring) != 0 || weir__mail_is_there(ring)) {
                 weir__ring_spin_end(ring, true);
                 return 0;
             }
@@ -419,10 +439,20 @@ static int64_t spin(struct weir_ring *ring, int64_t timeout_ns, int *error)
     return weir__time_left(timeout_ns, spent);
 }
 
-static int uring_wait(struct weir_ring *ring, int64_t timeout_ns)
+static int sleep_for(struct weir_ring *ring, int64_t timeout_ns)
 {
     struct uring *u = state(ring);
     struct io_uring_cqe *cqe;
+    ring->stats.enters++;
+    if (timeout_ns < 0)
+        return wait_result(io_uring_submit_and_wait(&u->uring, 1));
+    struct __kernel_timespec time = {timeout_ns / 1000000000, timeout_ns % 1000000000};
+    return wait_result(io_uring_submit_and_wait_timeout(&u->uring, &cqe, 1, &time, NULL));
+}
+
+static int uring_wait(struct weir_ring *ring, int64_t timeout_ns)
+{
+    struct uring *u = state(ring);
     int error = 0;
     if (io_uring_cq_ready(&u->uring) != 0) {
         if (io_uring_sq_ready(&u->uring) == 0)
@@ -434,11 +464,11 @@ static int uring_wait(struct weir_ring *ring, int64_t timeout_ns)
     timeout_ns = spin(ring, timeout_ns, &error);
     if (timeout_ns == 0)
         return error;
-    ring->stats.enters++;
-    if (timeout_ns < 0)
-        return wait_result(io_uring_submit_and_wait(&u->uring, 1));
-    struct __kernel_timespec time = {timeout_ns / 1000000000, timeout_ns % 1000000000};
-    return wait_result(io_uring_submit_and_wait_timeout(&u->uring, &cqe, 1, &time, NULL));
+    if (!watch_mail(ring) || !weir__mail_fall_asleep(ring))
+        return look(ring);
+    int rc = sleep_for(ring, timeout_ns);
+    weir__mail_awake(ring);
+    return rc;
 }
 
 /* --- completion ------------------------------------------------------------------------------- */
@@ -492,12 +522,17 @@ static void complete_accept(struct weir_ring *ring, struct weir_op *op, int resu
     }
 }
 
-static void complete(struct weir_ring *ring, const struct io_uring_cqe *cqe)
+/* False: it was of no request. */
+static bool complete(struct weir_ring *ring, const struct io_uring_cqe *cqe)
 {
     struct weir_op *op = io_uring_cqe_get_data(cqe);
     if (op == NULL) {
         weir__ring_cancel_missed(ring);
-        return;
+        return true;
+    }
+    if ((void *)op == (void *)&state(ring)->watches_mail) {
+        state(ring)->watches_mail = (cqe->flags & IORING_CQE_F_MORE) != 0;
+        return false;
     }
     switch ((enum weir_op_kind)op->kind) {
     case WEIR_OP_RECEIVE:
@@ -521,6 +556,7 @@ static void complete(struct weir_ring *ring, const struct io_uring_cqe *cqe)
                             false);
         break;
     }
+    return true;
 }
 
 static int uring_drain(struct weir_ring *ring)
@@ -536,12 +572,11 @@ static int uring_drain(struct weir_ring *ring)
         unsigned count = io_uring_peek_batch_cqe(&u->uring, cqes, batch);
         assert(count == batch);
         for (unsigned i = 0; i < count; i++)
-            complete(ring, cqes[i]);
+            handled += complete(ring, cqes[i]);
         io_uring_cq_advance(&u->uring, count);
-        ring->stats.completions += count;
-        handled += (int)count;
         left -= count;
     }
+    ring->stats.completions += (unsigned)handled;
     return handled;
 }
 

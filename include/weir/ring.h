@@ -36,7 +36,8 @@
  *              io_uring completes with -EAGAIN. One that others accept from or read as well, who
  *              may take what there was between epoll's report and our call, should have
  *              O_NONBLOCK: without it that call waits.
- * Threads      one: the thread that created the ring, which owns the pool as well.
+ * Threads      one: the thread that created the ring, which owns the pool as well. Others may
+ *              wake it and post messages to it, nothing else.
  * Errors       0 or a negative errno; in op->result the kernel's own. -EAGAIN is never returned by
  *              a start: a request that finds the submission queue full waits for the next turn.
  * Source       io_uring(7), io_uring_enter(2), io_uring_setup(2), epoll(7).
@@ -73,8 +74,9 @@ struct weir_ring_options {
     /**
      * How long a turn that waits looks for completions, in microseconds, before it puts the thread
      * to sleep; at most WEIR_RING_SPIN_MAX_US. 0: 20 where the machine has more than one processor,
-     * else none. WEIR_RING_NO_SPIN: none. A thread that sleeps takes tens of microseconds to wake. Spins that find nothing are
-     * followed by waits without: one, then three, seven, fifteen, until one finds something.
+     * else none. WEIR_RING_NO_SPIN: none. A thread that sleeps takes tens of microseconds to wake.
+     * Spins that find nothing are followed by waits without: one, then three, seven, fifteen, until
+     * one finds something.
      */
     uint32_t spin_us;
     enum weir_backend backend;
@@ -100,6 +102,8 @@ struct weir_ring_stats {
     uint64_t sent_bytes;
     uint64_t spins;       /**< waits that began with looking for completions */
     uint64_t spins_found; /**< of these, that found one and put nobody to sleep */
+    uint64_t messages;    /**< delivered, see weir_ring_post() */
+    uint64_t wakes;       /**< waits that weir_ring_wake() or a message ended or prevented */
     uint64_t blocks_lent; /**< receive blocks that wait for bytes now */
     uint64_t active;      /**< requests started and not completed now */
 };
@@ -184,6 +188,19 @@ struct weir_op {
     } args;
 };
 
+/**
+ * What one thread says to another's ring: weir_ring_post(). In the sender's memory; from the post
+ * until it is delivered the ring's, from then on the receiver's, who may post it on, or back.
+ */
+struct weir_message {
+    /** On the thread of the ring that it was posted to; may start requests, and free the message */
+    void (*deliver)(struct weir_message *message);
+    void *user;                /**< the sender's; may point to anything that goes along */
+    struct weir_slice slice;   /**< goes along, its reference as well; empty: none */
+    int result;                /**< 0; -ECANCELED: the ring is being destroyed */
+    struct weir_message *next; /* private */
+};
+
 /** Something to run once at the end of the present turn, before requests go to the kernel. */
 struct weir_task {
     void (*run)(struct weir_task *task);
@@ -202,7 +219,7 @@ struct weir_task {
  * Returns   0; -EINVAL options out of range; -ENOMEM, -ENOBUFS of the pool; -EMFILE. Where io_uring
  *           is insisted on: -ENOMEM of the kernel's RLIMIT_MEMLOCK; -ENOSYS, -EPERM, -EACCES it is
  *           missing or not allowed here; -EINVAL the kernel is older than 6.0.
- * Cost      some system calls and mappings; takes receive_blocks blocks.
+ * Cost      some system calls, mappings and two descriptors; takes receive_blocks blocks.
  */
 WEIR_API int weir_ring_create(struct weir_pool *pool, const struct weir_ring_options *options,
                               struct weir_ring **ret);
@@ -210,7 +227,8 @@ WEIR_API int weir_ring_create(struct weir_pool *pool, const struct weir_ring_opt
 /**
  * Cancel all requests, wait until the kernel has let go of every one, and free the ring.
  *
- * Each request's done function is called; what it starts completes with -ECANCELED.
+ * Messages that are left are delivered first. Each request's done function is called; what is
+ * started is refused with -ECANCELED, and what is posted as well.
  *
  * @ring     NULL is allowed and does nothing
  */
@@ -246,14 +264,17 @@ WEIR_API struct weir_ring_stats weir_ring_stats(const struct weir_ring *ring);
  * One turn: run tasks, hand requests to the kernel, wait for a completion, handle all there are.
  *
  * It begins with weir_pool_reclaim(): what other threads dropped comes back, and a trim that they
- * asked for is done, with the next turn. Nothing of that wakes a turn that waits.
+ * asked for is done, with the next turn. Nothing of that wakes a turn that waits; weir_ring_wake()
+ * and weir_ring_post() do.
  *
  * @timeout_ns  longest wait; 0 does not wait, -1 waits without bound
- * Returns      the number of completions handled, those of cancels that came too late included;
- *              0 when the time is over, when there is nothing to wait for, or early: with a task
- *              left to run, a receive that waits for blocks, a request that went on and is not over
- *              (epoll), or a signal that came after requests had been handed over; -EINTR a signal
- *              came, or something in the kernel that is handled like one (nothing is lost); another
+ * Returns      the number of completions handled, those of cancels that came too late included, and
+ *              of messages delivered;
+ *              0 when the time is over, when there is nothing to wait for, or early: woken, with a
+ *              task left to run, a receive that waits for blocks, a request that went on and is not
+ *              over (epoll), or a signal that came after requests had been handed over; -EINTR a
+ *              signal came, or something in the kernel that is handled like one (nothing is lost:
+ *              epoll says so once more after each ring of io_uring that the thread ended); another
  *              error of io_uring_enter(2) or epoll_wait(2), after which requests keep their state.
  */
 WEIR_API int weir_ring_run(struct weir_ring *ring, int64_t timeout_ns);
@@ -263,6 +284,37 @@ WEIR_API void weir_ring_defer(struct weir_ring *ring, struct weir_task *task);
 
 /** Forget a deferred task; does nothing if it is not queued. */
 WEIR_API void weir_ring_undefer(struct weir_ring *ring, struct weir_task *task);
+
+/**
+ * End the present wait of @ring, or the next one if it does not wait: its turn returns soon. Any
+ * number of calls until then count as one.
+ *
+ * Threads   any; also from a signal handler, which is how one ends a wait for sure: a signal that
+ *           comes just before it only delays it. The ring must not be destroyed meanwhile.
+ * Cost      two atomic accesses; a system call only where the ring's thread sleeps.
+ */
+WEIR_API void weir_ring_wake(struct weir_ring *ring);
+
+/**
+ * Have @message delivered by the thread of @ring, soon: it is woken if it sleeps.
+ *
+ * Messages of one thread are delivered in the order in which it posted them. A ring that is
+ * destroyed delivers those that it still has, with the result -ECANCELED, before anything else.
+ *
+ * @message   deliver set, result need not be; must stay where it is until it is delivered. Posted
+ *            once at a time. What its slice refers to may belong to any thread's pool: whoever
+ *            drops the reference, the bytes go home.
+ * Returns    0; -ECANCELED the ring is being destroyed, the message and its slice are the caller's.
+ * Threads    any. The ring must not be destroyed before the call has returned.
+ * Cost       a compare-and-exchange and a load; a system call only where the ring's thread sleeps.
+ */
+WEIR_API int weir_ring_post(struct weir_ring *ring, struct weir_message *message);
+
+/**
+ * Whether a turn without requests waits for messages and wakes. At first it does not, and returns
+ * at once. A thread that does nothing but serve others needs it; one that has requests does not.
+ */
+WEIR_API void weir_ring_await_messages(struct weir_ring *ring, bool awaits);
 
 /**
  * Set up an op in the caller's storage, any content. It can then be started, again and again.
