@@ -220,6 +220,7 @@ static int hand_queue(struct weir_ring *ring)
      * be: their holders may be waiting for what it would bring. */
     bool blocks = ring->backend->refill(ring, ring->quiet);
     struct weir_op *last = ring->queue_last;
+    bool full = false;
     for (bool more = ring->queue != NULL; more;) {
         struct weir_op *op = queue_take(ring);
         more = op != last;
@@ -230,7 +231,9 @@ static int hand_queue(struct weir_ring *ring)
         }
         if (op->starved && blocks)
             op->starved = false;
-        if (op->starved || !ring->backend->hand(ring, op)) {
+        /* Who finds no room is not followed by others who ask the kernel for it in vain. */
+        if (op->starved || full || !ring->backend->hand(ring, op)) {
+            full |= !op->starved;
             queue_append(ring, op);
             continue;
         }

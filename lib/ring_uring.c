@@ -522,6 +522,20 @@ static void complete_accept(struct weir_ring *ring, struct weir_op *op, int resu
     }
 }
 
+/*
+ * A send of which the kernel keeps the bytes for longer (zero copy) has a result with more, and is
+ * over with what follows, whatever that says and however late it comes.
+ */
+static void complete_send(struct weir_ring *ring, struct weir_op *op, int result, uint32_t flags)
+{
+    bool more = (flags & IORING_CQE_F_MORE) != 0;
+    if (op->more)
+        result = op->result;
+    else if (result > 0)
+        ring->stats.sent_bytes += (uint64_t)result;
+    weir__ring_complete(ring, op, result, more);
+}
+
 /* False: it was of no request. */
 static bool complete(struct weir_ring *ring, const struct io_uring_cqe *cqe)
 {
@@ -546,9 +560,7 @@ static bool complete(struct weir_ring *ring, const struct io_uring_cqe *cqe)
         break;
     case WEIR_OP_SEND:
     case WEIR_OP_SENDV:
-        if (cqe->res > 0)
-            ring->stats.sent_bytes += (uint64_t)cqe->res;
-        weir__ring_complete(ring, op, cqe->res, false);
+        complete_send(ring, op, cqe->res, cqe->flags);
         break;
     default:
         /* A cancel interrupts what a worker thread has blocked in, a connect for example. */
