@@ -15,6 +15,9 @@
 /* How long a turn may wait before a cancel that was missed is asked for again. */
 #define MISSED_WAIT_NS 1000000
 
+/* Most completions that a wait may be for. */
+#define BATCH_MAX 4096
+
 /* How long a wait looks for completions before it sleeps. Going to sleep and waking cost more. */
 #define DEFAULT_SPIN_NS 20000
 
@@ -330,7 +333,8 @@ static bool options_are_valid(const struct weir_ring_options *options)
     uint32_t blocks = options->receive_blocks;
     return (entries == 0 || (weir_is_pow2(entries) && entries <= 32768)) &&
            (blocks == 0 || (weir_is_pow2(blocks) && blocks <= 32768)) &&
-           options->receive_block_bytes <= (1u << 30) &&
+           options->receive_block_bytes <= (1u << 30) && (options->with & ~WEIR_RING_SQPOLL) == 0 &&
+           options->batch <= BATCH_MAX && options->batch_wait_us <= WEIR_RING_SPIN_MAX_US &&
            (options->spin_us <= WEIR_RING_SPIN_MAX_US || options->spin_us == WEIR_RING_NO_SPIN) &&
            (unsigned)options->backend <= WEIR_BACKEND_POLL;
 }

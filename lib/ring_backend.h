@@ -42,12 +42,10 @@ struct weir__backend {
     int (*drain)(struct weir_ring *ring);
 };
 
-#define WEIR__RING_FEATURES 4
+#define WEIR__RING_FEATURES 7
 
 /* What one read or write moves at most, read(2): MAX_RW_COUNT. */
 #define WEIR__TRANSFER_MAX 0x7ffff000u
-
-#define WEIR__CACHE_LINE 64
 
 /* ring_mail.c: messages of other threads. last, asleep and woken are atomic. */
 struct weir__mailbox {
@@ -92,9 +90,9 @@ struct weir_ring {
     struct weir_ring_stats stats;
 
     /* What other threads write, apart from what this one does. */
-    uint8_t apart[WEIR__CACHE_LINE];
+    uint8_t apart[64];
     struct weir__mailbox mailbox;
-    uint8_t apart_too[WEIR__CACHE_LINE];
+    uint8_t apart_too[64];
 };
 
 extern const struct weir__backend weir__backend_uring;
@@ -221,6 +219,14 @@ int weir__mail_deliver(struct weir_ring *ring);
 
 /* Deliver what is left with -ECANCELED, and refuse what is posted from now on. */
 void weir__mail_refuse(struct weir_ring *ring);
+
+/* A feature that was on has turned out not to work. */
+static inline void weir__ring_feature_lost(struct weir_ring *ring, uint32_t feature,
+                                           const char *why)
+{
+    ring->features &= ~feature;
+    weir__ring_feature(ring, feature, why);
+}
 
 /* Make an idle op a request of @kind on @fd that holds nothing yet. */
 static inline void weir__op_set(struct weir_op *op, enum weir_op_kind kind, int fd)

@@ -133,6 +133,9 @@ static void set_features(struct weir_ring *ring, uint32_t without)
     weir__ring_feature(ring, WEIR_RING_SINGLE_ISSUER, io_uring_only);
     weir__ring_feature(ring, WEIR_RING_DEFER_TASKRUN, io_uring_only);
     weir__ring_feature(ring, WEIR_RING_REGISTERED, io_uring_only);
+    weir__ring_feature(ring, WEIR_RING_BUFFERS, io_uring_only);
+    weir__ring_feature(ring, WEIR_RING_MIN_WAIT, io_uring_only);
+    weir__ring_feature(ring, WEIR_RING_SQPOLL, io_uring_only);
     weir__ring_feature_wanted(ring, without, WEIR_RING_RECEIVE_BY_PARTS, NULL);
 }
 

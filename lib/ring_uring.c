@@ -15,6 +15,7 @@
 #include <poll.h>
 #include <string.h>
 
+#include "ring_registered.h"
 #include "uring_compat.h"
 
 #define BUFFER_GROUP 0
@@ -22,6 +23,11 @@
 
 /* While spinning: how often the queue is looked at for one look at the clock. */
 #define LOOKS_PER_CLOCK 16
+
+/* After so long without requests the kernel's thread sleeps, and is woken by a call. */
+#define SQPOLL_IDLE_MS 20
+
+#define BATCH_WAIT_US 50
 
 /* A block lent to the kernel, by buffer id. */
 struct lent {
@@ -41,6 +47,10 @@ struct uring {
     uint32_t lent_count; /* ids in all */
     uint32_t lent_bytes; /* size of each buffer */
     bool by_parts;
+    struct weir__registered registered;
+    uint32_t kernel_features; /* IORING_FEAT_... */
+    uint32_t batch;           /* completions that a wait is for, if not one */
+    uint32_t batch_wait_us;
     bool watches_mail; /* its address is the data of the request that does */
 };
 
@@ -203,6 +213,11 @@ static struct io_uring_sqe *get_entry(struct weir_ring *ring)
         ring->stats.enters++;
         io_uring_submit(&u->uring);
         sqe = io_uring_get_sqe(&u->uring);
+        if (sqe == NULL && (ring->features & WEIR_RING_SQPOLL) != 0) {
+            ring->stats.enters++;
+            io_uring_sqring_wait(&u->uring); /* for the kernel's thread to take some */
+            sqe = io_uring_get_sqe(&u->uring);
+        }
     }
     if (sqe != NULL)
         ring->stats.requests++;
@@ -227,40 +242,78 @@ static bool watch_mail(struct weir_ring *ring)
 
 /* --- set-up ----------------------------------------------------------------------------------- */
 
+/* Make the ring with the features in @wanted. */
+static int setup_with(struct weir_ring *ring, const struct weir_ring_options *options,
+                      uint32_t wanted)
+{
+    uint32_t entries = options->entries != 0 ? options->entries : 256;
+    struct uring *u = state(ring);
+    struct io_uring_params params;
+    memset(&params, 0, sizeof params);
+    params.flags = IORING_SETUP_CLAMP | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CQSIZE;
+    params.cq_entries = 8 * entries;
+    if (wanted & WEIR_RING_SINGLE_ISSUER)
+        params.flags |= IORING_SETUP_SINGLE_ISSUER;
+    if (wanted & WEIR_RING_DEFER_TASKRUN)
+        params.flags |= IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG;
+    if (wanted & WEIR_RING_SQPOLL) {
+        params.flags |= IORING_SETUP_SQPOLL;
+        params.sq_thread_idle = SQPOLL_IDLE_MS;
+    }
+    int rc = io_uring_queue_init_params(entries, &u->uring, &params);
+    u->kernel_features = params.features;
+    return rc;
+}
+
 /* Make the ring with the best flags that the kernel takes. */
 static int setup(struct weir_ring *ring, const struct weir_ring_options *options)
 {
-    struct uring *u = state(ring);
-    uint32_t entries = options->entries != 0 ? options->entries : 256;
-    uint32_t wanted = (WEIR_RING_SINGLE_ISSUER | WEIR_RING_DEFER_TASKRUN) & ~options->without;
-    if ((wanted & WEIR_RING_SINGLE_ISSUER) == 0)
-        wanted = 0; /* deferred task work needs the single issuer */
-    uint32_t asked = wanted;
-    for (;;) {
-        struct io_uring_params params;
-        memset(&params, 0, sizeof params);
-        params.flags = IORING_SETUP_CLAMP | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CQSIZE;
-        params.cq_entries = 8 * entries;
-        if (wanted & WEIR_RING_SINGLE_ISSUER)
-            params.flags |= IORING_SETUP_SINGLE_ISSUER;
-        if (wanted & WEIR_RING_DEFER_TASKRUN)
-            params.flags |= IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG;
-        int rc = io_uring_queue_init_params(entries, &u->uring, &params);
-        if (rc == 0)
-            break;
-        /* Kernel 6.0 knows the single issuer alone; one that does not has no multishot receive. */
-        if (rc != -EINVAL || (wanted & WEIR_RING_DEFER_TASKRUN) == 0) {
-            refuse(ring, rc, "the kernel's io_uring is older than 6.0 (EINVAL)");
-            return rc;
-        }
-        wanted = WEIR_RING_SINGLE_ISSUER;
+    const uint32_t without = options->without;
+    uint32_t wanted =
+        (WEIR_RING_SINGLE_ISSUER | WEIR_RING_DEFER_TASKRUN | options->with) & ~without;
+    bool sqpoll = (wanted & WEIR_RING_SQPOLL) != 0;
+    /* Deferred task work needs the single issuer, and is not for a thread of the kernel. */
+    const char *undeferred = sqpoll                             ? "not together with SQPOLL"
+                             : wanted & WEIR_RING_SINGLE_ISSUER ? NULL
+                                                                : "it needs the single issuer";
+    if (undeferred != NULL)
+        wanted &= ~WEIR_RING_DEFER_TASKRUN;
+    int rc = setup_with(ring, options, wanted);
+    if (rc != 0 && sqpoll) {
+        wanted &= ~WEIR_RING_SQPOLL;
+        rc = setup_with(ring, options, wanted);
     }
-    weir__ring_feature_wanted(ring, options->without, WEIR_RING_SINGLE_ISSUER, NULL);
-    weir__ring_feature_wanted(ring, options->without, WEIR_RING_DEFER_TASKRUN,
-                              wanted & WEIR_RING_DEFER_TASKRUN  ? NULL
-                              : asked & WEIR_RING_DEFER_TASKRUN ? "the kernel is older than 6.1"
-                                                                : "it needs the single issuer");
+    /* Kernel 6.0 knows the single issuer alone; one that does not has no multishot receive. */
+    if (rc == -EINVAL && (wanted & WEIR_RING_DEFER_TASKRUN) != 0) {
+        wanted &= ~WEIR_RING_DEFER_TASKRUN;
+        undeferred = "the kernel is older than 6.1";
+        rc = setup_with(ring, options, wanted);
+    }
+    if (rc != 0) {
+        refuse(ring, rc, "the kernel's io_uring is older than 6.0 (EINVAL)");
+        return rc;
+    }
+    weir__ring_feature_wanted(ring, without, WEIR_RING_SINGLE_ISSUER, NULL);
+    weir__ring_feature_wanted(ring, without, WEIR_RING_DEFER_TASKRUN, undeferred);
+    weir__ring_feature_wanted(ring, without, WEIR_RING_SQPOLL,
+                              wanted & WEIR_RING_SQPOLL ? NULL
+                              : sqpoll                  ? "the kernel refuses it"
+                                                        : "not asked for by option");
     return 0;
+}
+
+static void open_extras(struct weir_ring *ring, const struct weir_ring_options *options)
+{
+    struct uring *u = state(ring);
+    bool min_wait = (u->kernel_features & WEIR__FEAT_MIN_TIMEOUT) != 0;
+    weir__ring_feature_wanted(ring, options->without, WEIR_RING_MIN_WAIT,
+                              min_wait ? NULL : "the kernel is older than 6.12");
+    if ((ring->features & WEIR_RING_MIN_WAIT) != 0)
+        u->batch = options->batch;
+    u->batch_wait_us = options->batch_wait_us != 0 ? options->batch_wait_us : BATCH_WAIT_US;
+    if ((options->without & WEIR_RING_BUFFERS) == 0)
+        weir__registered_open(&u->registered, ring->pool, &u->uring, &ring->stats.registered_bytes);
+    weir__ring_feature_wanted(ring, options->without, WEIR_RING_BUFFERS, u->registered.missing);
 }
 
 /* Some forbid what others make: see that a ring can also be used. */
@@ -301,13 +354,16 @@ static int uring_open(struct weir_ring *ring, const struct weir_ring_options *op
         io_uring_queue_exit(&u->uring);
         close_receive(u);
         weir_block_drop(home);
+        return rc;
     }
-    return rc;
+    open_extras(ring, options);
+    return 0;
 }
 
 static void uring_close(struct weir_ring *ring)
 {
     struct uring *u = state(ring);
+    weir__registered_close(&u->registered);
     /* Freeing a ring ends in the background; taking the buffers out first ends it for them. */
     io_uring_unregister_buf_ring(&u->uring, BUFFER_GROUP);
     io_uring_queue_exit(&u->uring);
@@ -317,7 +373,23 @@ static void uring_close(struct weir_ring *ring)
 
 /* --- submission ------------------------------------------------------------------------------- */
 
-static void fill(struct io_uring_sqe *sqe, struct weir_op *op)
+/* In registered memory there is nothing to be looked up and locked for each request. */
+static void use_registered(struct weir_ring *ring, struct io_uring_sqe *sqe,
+                           const struct weir_op *op)
+{
+    struct weir__registered *r = &state(ring)->registered;
+    int index = weir__registered_index(r, op->block);
+    if (index < 0) {
+        if (r->missing != NULL && ring->stats.registered_bytes == 0)
+            weir__ring_feature_lost(ring, WEIR_RING_BUFFERS, r->missing);
+        return;
+    }
+    ring->stats.fixed++;
+    sqe->opcode = op->kind == WEIR_OP_READ ? IORING_OP_READ_FIXED : IORING_OP_WRITE_FIXED;
+    sqe->buf_index = (uint16_t)index;
+}
+
+static void fill(struct weir_ring *ring, struct io_uring_sqe *sqe, struct weir_op *op)
 {
     switch ((enum weir_op_kind)op->kind) {
     case WEIR_OP_TIMEOUT:
@@ -344,10 +416,12 @@ static void fill(struct io_uring_sqe *sqe, struct weir_op *op)
     case WEIR_OP_READ:
         io_uring_prep_read(sqe, op->fd, op->args.io.data, weir__transfer_size(op->args.io.size),
                            op->args.io.offset);
+        use_registered(ring, sqe, op);
         break;
     case WEIR_OP_WRITE:
         io_uring_prep_write(sqe, op->fd, op->args.io.data, weir__transfer_size(op->args.io.size),
                             op->args.io.offset);
+        use_registered(ring, sqe, op);
         break;
     case WEIR_OP_WRITEV:
         io_uring_prep_writev(sqe, op->fd, op->args.iov.iov, (unsigned)op->args.iov.count,
@@ -372,7 +446,7 @@ static bool uring_hand(struct weir_ring *ring, struct weir_op *op)
     struct io_uring_sqe *sqe = get_entry(ring);
     if (sqe == NULL)
         return false;
-    fill(sqe, op);
+    fill(ring, sqe, op);
     return true;
 }
 
@@ -439,10 +513,37 @@ static int64_t spin(struct weir_ring *ring, int64_t timeout_ns, int *error)
     return weir__time_left(timeout_ns, spent);
 }
 
+/* A wait for several completions, which this liburing has no function for. */
+static int sleep_for_batch(struct weir_ring *ring, int64_t timeout_ns)
+{
+    struct uring *u = state(ring);
+    struct __kernel_timespec time = {timeout_ns / 1000000000, timeout_ns % 1000000000};
+    struct weir__getevents_arg arg;
+    unsigned flags = IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG;
+    if (io_uring_sq_ready(&u->uring) != 0) {
+        int rc = look(ring);
+        if (rc != 0 || io_uring_cq_ready(&u->uring) != 0)
+            return rc;
+    }
+    memset(&arg, 0, sizeof arg);
+    arg.min_wait_usec = u->batch_wait_us;
+    /* The kernel does not end this part of the wait with the whole. */
+    if (timeout_ns >= 0 && timeout_ns / 1000 < u->batch_wait_us)
+        arg.min_wait_usec = (uint32_t)(timeout_ns / 1000);
+    arg.ts = timeout_ns < 0 ? 0 : (uint64_t)(uintptr_t)&time;
+    if ((ring->features & WEIR_RING_REGISTERED) != 0)
+        flags |= IORING_ENTER_REGISTERED_RING;
+    ring->stats.enters++;
+    return wait_result(io_uring_enter2((unsigned)u->uring.enter_ring_fd, 0, u->batch, flags,
+                                       (sigset_t *)(void *)&arg, sizeof arg));
+}
+
 static int sleep_for(struct weir_ring *ring, int64_t timeout_ns)
 {
     struct uring *u = state(ring);
     struct io_uring_cqe *cqe;
+    if (u->batch > 1)
+        return sleep_for_batch(ring, timeout_ns);
     ring->stats.enters++;
     if (timeout_ns < 0)
         return wait_result(io_uring_submit_and_wait(&u->uring, 1));

@@ -1052,7 +1052,10 @@ static void use(struct io *io)
 static void everything_works_without_any_of_the_features(void **state)
 {
     (void)state;
-    for (uint32_t without = 0; without < 16; without++) {
+    for (uint32_t each = 0; each < 18; each++) {
+        /* Those that touch each other in every combination, the others with all or nothing. */
+        uint32_t others = WEIR_RING_BUFFERS | WEIR_RING_MIN_WAIT;
+        uint32_t without = each < 16 ? each : each == 16 ? others : others | 15;
         struct weir_ring_options options = {.without = without, .entries = 8};
         struct io io;
         io_open(&io, NULL, &options);
@@ -1064,6 +1067,90 @@ static void everything_works_without_any_of_the_features(void **state)
         use(&io);
         io_close(&io);
     }
+}
+
+/* Where the kernel refuses the thread it does without. */
+static void a_thread_of_the_kernel_may_take_what_is_submitted(void **state)
+{
+    enum { MANY = 500 };
+    static struct io_call calls[MANY];
+    const struct weir_ring_options options = {.with = WEIR_RING_SQPOLL, .entries = 4};
+    struct io io;
+
+    (void)state;
+    io_open(&io, NULL, &options);
+    bool on = (weir_ring_features(io.ring) & WEIR_RING_SQPOLL) != 0;
+    const char *text = weir_ring_feature_text(io.ring, WEIR_RING_SQPOLL);
+    if (io_backend == WEIR_BACKEND_POLL)
+        assert_string_equal(text, "io_uring only");
+    else
+        assert_string_equal(text, on ? "on" : "the kernel refuses it");
+    if (on)
+        assert_int_equal(weir_ring_features(io.ring) & WEIR_RING_DEFER_TASKRUN, 0);
+    use(&io);
+    for (unsigned i = 0; i < MANY; i++) {
+        io_call_init(&calls[i]);
+        assert_int_equal(weir_ring_timeout(io.ring, &calls[i].op, i % 2 * MS), 0);
+    }
+    for (unsigned i = 0; i < MANY; i++)
+        assert_int_equal(io_call_wait(&io, &calls[i]), 0);
+    for (unsigned i = 0; i < MANY; i++)
+        assert_int_equal(calls[i].completions, 1);
+    io_close(&io);
+}
+
+static void *write_slowly(void *argument)
+{
+    const int *fds = argument;
+    for (unsigned i = 0; i < 4; i++) {
+        usleep(3000);
+        io_write_all(fds[2 * i + 1], "x", 1);
+    }
+    return NULL;
+}
+
+static void a_wait_may_be_for_several_completions(void **state)
+{
+    const struct weir_ring_options options = {
+        .batch = 4, .batch_wait_us = 200000, .spin_us = WEIR_RING_NO_SPIN};
+    struct io_call calls[4];
+    struct io io;
+    pthread_t thread;
+    int fds[8];
+    int rc = 0;
+
+    (void)state;
+    io_open(&io, NULL, &options);
+    bool on = (weir_ring_features(io.ring) & WEIR_RING_MIN_WAIT) != 0;
+    for (unsigned i = 0; i < 4; i++) {
+        io_pair(&fds[2 * i], false);
+        io_call_init(&calls[i]);
+        assert_int_equal(weir_sock_receive(io.ring, &calls[i].op, fds[2 * i]), 0);
+    }
+    assert_int_equal(weir_ring_run(io.ring, 0), 0);
+    /* A writer that the machine keeps from running is given another chance. */
+    for (unsigned round = 1; rc != 4; round++) {
+        assert_int_equal(pthread_create(&thread, NULL, write_slowly, fds), 0);
+        rc = io_wait(&io, -1);
+        for (unsigned i = 0; i < 4; i++)
+            io_until(&io, &calls[i].completions, round);
+        assert_int_equal(pthread_join(thread, NULL), 0);
+        if (!on)
+            break;
+    }
+    /* Fewer end it when the time for that is over, none when all of it is. */
+    uint64_t begin = io_now_ms();
+    assert_int_equal(io_wait(&io, MS), 0);
+    io_write_all(fds[1], "x", 1);
+    assert_int_equal(io_wait(&io, -1), 1);
+    if (on)
+        assert_true(io_now_ms() - begin >= 200);
+    for (unsigned i = 0; i < 4; i++) {
+        close(fds[2 * i + 1]);
+        assert_int_equal(io_call_wait(&io, &calls[i]), 0);
+        close(fds[2 * i]);
+    }
+    io_close(&io);
 }
 
 static void options_out_of_range_are_refused(void **state)
@@ -1078,6 +1165,9 @@ static void options_out_of_range_are_refused(void **state)
         {.receive_block_bytes = UINT32_MAX},
         {.spin_us = WEIR_RING_SPIN_MAX_US + 1},
         {.spin_us = WEIR_RING_NO_SPIN - 1},
+        {.with = WEIR_RING_BUFFERS},
+        {.batch = 4097},
+        {.batch_wait_us = 1000001},
         {.backend = (enum weir_backend)3},
     };
     struct weir_pool *pool = test_pool_create(NULL);
@@ -1299,13 +1389,16 @@ static void a_ring_says_what_it_has_and_why(void **state)
     for (unsigned i = 0; i < 2; i++) {
         io_open(&io, NULL, i == 0 ? &options : NULL);
         assert_string_equal(weir_ring_backend_text(io.ring), "chosen by option");
-        for (uint32_t bit = 1; bit <= WEIR_RING_RECEIVE_BY_PARTS; bit <<= 1) {
+        for (uint32_t bit = 1; bit <= WEIR_RING_SQPOLL; bit <<= 1) {
             const char *text = weir_ring_feature_text(io.ring, bit);
             bool on = (weir_ring_features(io.ring) & bit) != 0;
             assert_int_equal(strcmp(text, "on") == 0, on);
             if (polls && bit != WEIR_RING_RECEIVE_BY_PARTS)
                 assert_string_equal(text, "io_uring only");
         }
+        if (!polls)
+            assert_string_equal(weir_ring_feature_text(io.ring, WEIR_RING_SQPOLL),
+                                "not asked for by option");
         if (i == 0)
             assert_string_equal(weir_ring_feature_text(io.ring, WEIR_RING_RECEIVE_BY_PARTS),
                                 "switched off by option");
@@ -1355,6 +1448,8 @@ int main(void)
         IO_TEST(what_is_started_while_destroying_is_refused),
         IO_TEST(a_block_that_is_being_sent_is_held_until_it_has_left),
         IO_TEST(everything_works_without_any_of_the_features),
+        IO_TEST(a_thread_of_the_kernel_may_take_what_is_submitted),
+        IO_TEST(a_wait_may_be_for_several_completions),
         IO_TEST(options_out_of_range_are_refused),
         IO_TEST(options_at_their_bounds_work),
         IO_TEST(creating_fails_cleanly_wherever_memory_ends),

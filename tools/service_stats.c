@@ -32,6 +32,8 @@ static const struct row rows[] = {
     ROW("ring", "sent_bytes", ring.sent_bytes),
     ROW("ring", "spins", ring.spins),
     ROW("ring", "spins_found", ring.spins_found),
+    ROW("ring", "fixed", ring.fixed),
+    ROW("ring", "registered_bytes", ring.registered_bytes),
     ROW("ring", "messages", ring.messages),
     ROW("ring", "wakes", ring.wakes),
     ROW("ring", "blocks_lent", ring.blocks_lent),

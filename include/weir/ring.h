@@ -80,6 +80,15 @@ struct weir_ring_options {
      */
     uint32_t spin_us;
     enum weir_backend backend;
+    uint32_t with; /**< features that are not used unless asked for: WEIR_RING_SQPOLL, or 0 */
+    /**
+     * A wait goes on until so many completions are there, but for batch_wait_us at most, from
+     * where on one is enough: less wake-ups for a longer way. 0 or 1: one is enough at once.
+     * Wakes and messages count as one; a timeout that is due always ends it. Where the kernel
+     * cannot, it is as if this were 0.
+     */
+    uint32_t batch;
+    uint32_t batch_wait_us; /**< 0: 50 */
 };
 
 #define WEIR_RING_SPIN_MAX_US 1000000u
@@ -90,6 +99,9 @@ struct weir_ring_options {
 #define WEIR_RING_DEFER_TASKRUN (1u << 1)    /**< completions are made when we ask for them */
 #define WEIR_RING_REGISTERED (1u << 2)       /**< the ring's own descriptor is registered */
 #define WEIR_RING_RECEIVE_BY_PARTS (1u << 3) /**< one receive block serves many receives */
+#define WEIR_RING_BUFFERS (1u << 4)          /**< reads and writes name registered memory */
+#define WEIR_RING_MIN_WAIT (1u << 5)         /**< waits may be for several completions */
+#define WEIR_RING_SQPOLL (1u << 6)           /**< a thread of the kernel takes what is submitted */
 
 /** What a ring did. */
 struct weir_ring_stats {
@@ -100,12 +112,14 @@ struct weir_ring_stats {
     uint64_t received_bytes;
     uint64_t receive_starved; /**< receives that found no receive block and were armed again */
     uint64_t sent_bytes;
-    uint64_t spins;       /**< waits that began with looking for completions */
-    uint64_t spins_found; /**< of these, that found one and put nobody to sleep */
-    uint64_t messages;    /**< delivered, see weir_ring_post() */
-    uint64_t wakes;       /**< waits that weir_ring_wake() or a message ended or prevented */
-    uint64_t blocks_lent; /**< receive blocks that wait for bytes now */
-    uint64_t active;      /**< requests started and not completed now */
+    uint64_t spins;            /**< waits that began with looking for completions */
+    uint64_t spins_found;      /**< of these, that found one and put nobody to sleep */
+    uint64_t fixed;            /**< reads and writes in registered memory */
+    uint64_t registered_bytes; /**< of the pool, registered now */
+    uint64_t messages;         /**< delivered, see weir_ring_post() */
+    uint64_t wakes;            /**< waits that weir_ring_wake() or a message ended or prevented */
+    uint64_t blocks_lent;      /**< receive blocks that wait for bytes now */
+    uint64_t active;           /**< requests started and not completed now */
 };
 
 struct weir_ring;
