@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -94,6 +95,8 @@ int weir__ring_start(struct weir_ring *ring, struct weir_op *op)
     op->cancel = 0;
     op->starved = false;
     op->more = false;
+    op->link = NULL;
+    op->late = false;
     op->result = 0;
     op_hold(op);
     active_link(ring, op);
@@ -120,9 +123,27 @@ void weir__ring_requeue(struct weir_ring *ring, struct weir_op *op)
     queue_append(ring, op);
 }
 
+/* A request or what limits its time is over: the other one learns of it. */
+static void unlink_limit(struct weir_op *op, int result)
+{
+    struct weir_op *other = op->link;
+    op->link = NULL;
+    other->link = NULL;
+    if (op->limits) {
+        if (result != 0)
+            return; /* cancelled: the request goes on without */
+        other->late = true;
+    }
+    weir_op_cancel(other);
+}
+
 void weir__ring_complete(struct weir_ring *ring, struct weir_op *op, int result, bool more)
 {
     assert(op->state != WEIR_OP_IDLE);
+    if (!more && op->link != NULL)
+        unlink_limit(op, result);
+    if (op->late && result == -ECANCELED)
+        result = -ETIMEDOUT;
     op->result = result;
     op->more = more;
     if (!more) {
@@ -170,6 +191,25 @@ int weir_op_cancel(struct weir_op *op)
     return 0;
 }
 
+size_t weir_ring_cancel_fd(struct weir_ring *ring, int fd)
+{
+    size_t count = 0;
+    for (struct weir_op *op = ring->active; op != NULL; op = op->next) {
+        if (op->fd != fd || op->kind == WEIR_OP_TIMEOUT || op->kind == WEIR_OP_CLOSE)
+            continue;
+        weir_op_cancel(op);
+        count++;
+    }
+    return count;
+}
+
+size_t weir_ring_cancel_all(struct weir_ring *ring)
+{
+    for (struct weir_op *op = ring->active; op != NULL; op = op->next)
+        weir_op_cancel(op);
+    return ring->active_count;
+}
+
 void weir__ring_cancel_missed(struct weir_ring *ring)
 {
     ring->missed = 1;
@@ -182,6 +222,32 @@ int weir_ring_timeout(struct weir_ring *ring, struct weir_op *op, int64_t delay_
     op->args.time.seconds = delay_ns / 1000000000;
     op->args.time.nanoseconds = delay_ns % 1000000000;
     return weir__ring_start(ring, op);
+}
+
+int weir_ring_timeout_at(struct weir_ring *ring, struct weir_op *op, int64_t deadline_ns)
+{
+    if (deadline_ns < 0)
+        deadline_ns = 0;
+    weir__op_set(op, WEIR_OP_TIMEOUT, -1);
+    op->flags = 1; /* absolute */
+    op->args.time.seconds = deadline_ns / 1000000000;
+    op->args.time.nanoseconds = deadline_ns % 1000000000;
+    return weir__ring_start(ring, op);
+}
+
+int weir_op_limit(struct weir_op *op, struct weir_op *timer, int64_t delay_ns)
+{
+    if (op->state == WEIR_OP_IDLE)
+        return -ENOENT;
+    if (op->link != NULL)
+        return -EBUSY;
+    int rc = weir_ring_timeout(op->ring, timer, delay_ns);
+    if (rc != 0)
+        return rc;
+    timer->limits = true;
+    timer->link = op;
+    op->link = timer;
+    return 0;
 }
 
 /* --- a turn ----------------------------------------------------------------------------------- */
@@ -255,6 +321,13 @@ static void run_tasks(struct weir_ring *ring)
     }
 }
 
+/* Whether a turn would have nothing to wait for, nor to do. */
+static bool is_idle(const struct weir_ring *ring)
+{
+    return ring->active_count == 0 && ring->tasks == NULL && !ring->awaits_messages &&
+           !weir__mail_is_there(ring);
+}
+
 static int turn(struct weir_ring *ring, int64_t timeout_ns)
 {
     /* What other threads dropped or asked for is seen although no allocation misses. Two loads
@@ -266,8 +339,7 @@ static int turn(struct weir_ring *ring, int64_t timeout_ns)
     if (ring->cancels != 0)
         send_cancels(ring);
     int handled = hand_queue(ring);
-    if (ring->active_count == 0 && ring->tasks == NULL && !ring->awaits_messages &&
-        !weir__mail_is_there(ring))
+    if (is_idle(ring))
         return handled;
     if (handled != 0 || ring->tasks != NULL || weir__mail_is_there(ring))
         timeout_ns = 0;
@@ -291,6 +363,62 @@ int weir_ring_run(struct weir_ring *ring, int64_t timeout_ns)
     int rc = turn(ring, timeout_ns);
     ring->running = false;
     return rc;
+}
+
+/* Turns until the condition holds, which is asked for before each. */
+static int run_until(struct weir_ring *ring, bool (*holds)(const void *context),
+                     const void *context, int64_t timeout_ns)
+{
+    int64_t begin = timeout_ns > 0 ? weir__now_ns() : 0;
+    int64_t left_ns = timeout_ns;
+    while (!holds(context)) {
+        if (is_idle(ring))
+            return -EDEADLK;
+        int rc = weir_ring_run(ring, left_ns);
+        if (rc < 0)
+            return rc;
+        if (left_ns == 0 && !holds(context))
+            return -ETIME;
+        if (timeout_ns > 0)
+            left_ns = weir__time_left(timeout_ns, weir__now_ns() - begin);
+    }
+    return 0;
+}
+
+static bool flag_holds(const void *context)
+{
+    return *(const bool *)context;
+}
+
+static bool op_is_over(const void *context)
+{
+    return !weir_op_is_active(context);
+}
+
+int weir_ring_run_until(struct weir_ring *ring, const bool *flag, int64_t timeout_ns)
+{
+    return run_until(ring, flag_holds, flag, timeout_ns);
+}
+
+int weir_op_wait(struct weir_op *op, int64_t timeout_ns)
+{
+    return run_until(op->ring, op_is_over, op, timeout_ns);
+}
+
+int weir_ring_run_for(struct weir_ring *ring, int64_t time_ns)
+{
+    int64_t begin = weir__now_ns();
+    int64_t left_ns = time_ns;
+    int handled = 0;
+    assert(time_ns >= 0);
+    do {
+        int rc = weir_ring_run(ring, left_ns);
+        if (rc < 0)
+            return rc;
+        handled = rc < INT_MAX - handled ? handled + rc : INT_MAX;
+        left_ns = weir__time_left(time_ns, weir__now_ns() - begin);
+    } while (left_ns != 0 && !is_idle(ring));
+    return handled;
 }
 
 void weir_ring_defer(struct weir_ring *ring, struct weir_task *task)
@@ -397,6 +525,36 @@ int weir_ring_create(struct weir_pool *pool, const struct weir_ring_options *opt
     return 0;
 }
 
+void weir_ring_add_ending(struct weir_ring *ring, struct weir_ending *ending)
+{
+    assert(ending->at == NULL);
+    ending->next = ring->endings;
+    if (ending->next != NULL)
+        ending->next->at = &ending->next;
+    ending->at = &ring->endings;
+    ring->endings = ending;
+}
+
+void weir_ring_remove_ending(struct weir_ending *ending)
+{
+    if (ending->at == NULL)
+        return;
+    *ending->at = ending->next;
+    if (ending->next != NULL)
+        ending->next->at = ending->at;
+    ending->next = NULL;
+    ending->at = NULL;
+}
+
+static void run_endings(struct weir_ring *ring)
+{
+    while (ring->endings != NULL) {
+        struct weir_ending *ending = ring->endings;
+        weir_ring_remove_ending(ending);
+        ending->run(ending);
+    }
+}
+
 void weir_ring_destroy(struct weir_ring *ring)
 {
     if (ring == NULL)
@@ -404,12 +562,12 @@ void weir_ring_destroy(struct weir_ring *ring)
     assert(!ring->running);
     ring->closing = true;
     ring->running = true;
-    weir__mail_refuse(ring);
-    ring->running = false;
     ring->awaits_messages = false;
+    weir__mail_refuse(ring);
+    run_endings(ring);
+    ring->running = false;
     do {
-        for (struct weir_op *op = ring->active; op != NULL; op = op->next)
-            weir_op_cancel(op);
+        weir_ring_cancel_all(ring);
         /* An error here cannot end the wait: the kernel still holds our blocks. */
         weir_ring_run(ring, ring->active_count != 0 ? 100000000 : 0);
     } while (ring->active_count != 0 || ring->tasks != NULL);

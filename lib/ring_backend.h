@@ -87,6 +87,7 @@ struct weir_ring {
     struct weir_task *tasks_last;
     size_t task_count;
 
+    struct weir_ending *endings;
     struct weir_ring_stats stats;
 
     /* What other threads write, apart from what this one does. */
@@ -228,12 +229,16 @@ static inline void weir__ring_feature_lost(struct weir_ring *ring, uint32_t feat
     weir__ring_feature(ring, feature, why);
 }
 
+/* Why io_uring_setup(2) and the like say EPERM or EACCES. @disabled: the sysctl, -1 if unknown. */
+const char *weir__uring_forbidden(int disabled, bool filtered);
+
 /* Make an idle op a request of @kind on @fd that holds nothing yet. */
 static inline void weir__op_set(struct weir_op *op, enum weir_op_kind kind, int fd)
 {
     assert(op->state == WEIR_OP_IDLE);
     op->kind = (uint8_t)kind;
     op->fd = fd;
+    op->limits = false;
     op->flags = 0;
     op->block = NULL;
     op->blocks = NULL;

@@ -360,11 +360,10 @@ static bool poll_hand(struct weir_ring *ring, struct weir_op *op)
         list_append(&p->ready, op, WEIR__PLACE_READY);
         return true;
     }
-    int64_t now = weir__now_ns();
     int64_t deadline;
     if (__builtin_mul_overflow(op->args.time.seconds, 1000000000, &deadline) ||
         __builtin_add_overflow(deadline, op->args.time.nanoseconds, &deadline) ||
-        __builtin_add_overflow(deadline, now, &deadline))
+        __builtin_add_overflow(deadline, op->flags != 0 ? 0 : weir__now_ns(), &deadline))
         deadline = INT64_MAX;
     op->place = WEIR__PLACE_TIMED;
     weir__timers_add(&p->timers, op, deadline);

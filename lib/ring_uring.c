@@ -10,10 +10,13 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <liburing.h>
 #include <limits.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
 
 #include "ring_registered.h"
 #include "uring_compat.h"
@@ -59,14 +62,33 @@ static struct uring *state(const struct weir_ring *ring)
     return (struct uring *)ring->backend_state;
 }
 
+const char *weir__uring_forbidden(int disabled, bool filtered)
+{
+    if (disabled > 0)
+        return "io_uring is not allowed here (sysctl kernel.io_uring_disabled)";
+    if (filtered)
+        return "io_uring is not allowed here (a seccomp filter)";
+    return "io_uring is not allowed here (a security module or the like)";
+}
+
+/* The sysctl of kernel 6.6: 0 all may, 1 a group may, 2 nobody may; -1 it cannot be read. */
+static int disabled_by_sysctl(void)
+{
+    char digit = 0;
+    int fd = open("/proc/sys/kernel/io_uring_disabled", O_RDONLY | O_CLOEXEC);
+    ssize_t got = fd >= 0 ? read(fd, &digit, 1) : -1;
+    if (fd >= 0)
+        close(fd);
+    return got == 1 && digit >= '0' && digit <= '9' ? digit - '0' : -1;
+}
+
 /* Keep why the kernel does not let us use io_uring. Errors of other kinds may pass. */
 static void refuse(struct weir_ring *ring, int error, const char *invalid)
 {
     switch (-error) {
     case EPERM:
     case EACCES:
-        ring->refusal = "io_uring is not allowed here (sysctl kernel.io_uring_disabled, seccomp or "
-                        "a security module)";
+        ring->refusal = weir__uring_forbidden(disabled_by_sysctl(), prctl(PR_GET_SECCOMP) == 2);
         break;
     case ENOSYS:
         ring->refusal = "the kernel has no io_uring";
@@ -393,7 +415,8 @@ static void fill(struct weir_ring *ring, struct io_uring_sqe *sqe, struct weir_o
 {
     switch ((enum weir_op_kind)op->kind) {
     case WEIR_OP_TIMEOUT:
-        io_uring_prep_timeout(sqe, (struct __kernel_timespec *)(void *)&op->args.time, 0, 0);
+        io_uring_prep_timeout(sqe, (struct __kernel_timespec *)(void *)&op->args.time, 0,
+                              op->flags != 0 ? IORING_TIMEOUT_ABS : 0);
         break;
     case WEIR_OP_ACCEPT:
         io_uring_prep_multishot_accept(sqe, op->fd, NULL, NULL, SOCK_CLOEXEC);

@@ -27,7 +27,8 @@
  *              from within the call that started it. Accept and receive complete many times:
  *              while op->more is true the request stays started.
  * Nesting      A done function may start, restart and cancel requests, its own op included once
- *              more is false, and may free the op then. It must not call weir_ring_run().
+ *              more is false, and may free the op then. So may tasks, messages and endings. None
+ *              of them may run or destroy the ring (asserted).
  * Backends     What is said here, in sock.h and in file.h holds on both. On epoll, reads, writes
  *              and syncs of files are ordinary system calls, made within the turn: a slow disk
  *              holds it up. A descriptor must stay open while a request waits for it: io_uring
@@ -161,9 +162,12 @@ struct weir_op {
     uint8_t state;  /* enum weir_op_state */
     uint8_t cancel; /* 0; 1: to be cancelled as soon as possible; 2: the kernel was asked to */
     bool starved;   /* a receive that waits for receive blocks */
+    bool limits;    /* a timeout that weir_op_limit() started */
+    bool late;      /* its time was over */
     uint8_t place;  /* poll backend: in which of its lists */
     int fd;
     struct weir_ring *ring;
+    struct weir_op *link; /* of a request: what limits its time; of that: the request */
     struct weir_op *next; /* list of started requests */
     struct weir_op *prev;
     struct weir_op *queue_next;       /* those that wait to be handed to the kernel */
@@ -215,6 +219,14 @@ struct weir_message {
     struct weir_message *next; /* private */
 };
 
+/** Something to run when the ring is destroyed, for what has no request that would tell it. */
+struct weir_ending {
+    void (*run)(struct weir_ending *ending);
+    void *user;               /**< the caller's */
+    struct weir_ending *next; /* private; zero at first */
+    struct weir_ending **at;  /* private; zero at first */
+};
+
 /** Something to run once at the end of the present turn, before requests go to the kernel. */
 struct weir_task {
     void (*run)(struct weir_task *task);
@@ -241,7 +253,7 @@ WEIR_API int weir_ring_create(struct weir_pool *pool, const struct weir_ring_opt
 /**
  * Cancel all requests, wait until the kernel has let go of every one, and free the ring.
  *
- * Messages that are left are delivered first. Each request's done function is called; what is
+ * Messages that are left are delivered first, then endings are run. Each request's done function is called; what is
  * started is refused with -ECANCELED, and what is posted as well.
  *
  * @ring     NULL is allowed and does nothing
@@ -292,6 +304,44 @@ WEIR_API struct weir_ring_stats weir_ring_stats(const struct weir_ring *ring);
  *              error of io_uring_enter(2) or epoll_wait(2), after which requests keep their state.
  */
 WEIR_API int weir_ring_run(struct weir_ring *ring, int64_t timeout_ns);
+
+/**
+ * Turns for a time.
+ *
+ * @time_ns   not negative (asserted)
+ * Returns    what was handled, as the sum of weir_ring_run(), when the time is over or earlier when
+ *            there is nothing to wait for; or its error, at once.
+ */
+WEIR_API int weir_ring_run_for(struct weir_ring *ring, int64_t time_ns);
+
+/**
+ * Turns until *@flag is true, which a done function, task or message sets.
+ *
+ * @timeout_ns  as for weir_ring_run()
+ * Returns      0 it is true; -ETIME the time is over; -EDEADLK there is nothing left to wait for that
+ *              could set it; or an error of weir_ring_run(), -EINTR among them.
+ */
+WEIR_API int weir_ring_run_until(struct weir_ring *ring, const bool *flag, int64_t timeout_ns);
+
+/**
+ * Turns until a request is over; its result is in op->result. Its done function must not free it.
+ *
+ * @timeout_ns  as for weir_ring_run()
+ * Returns      0 it is not active, or not any more; -ETIME the time is over and it still is; or an
+ *              error of weir_ring_run().
+ */
+WEIR_API int weir_op_wait(struct weir_op *op, int64_t timeout_ns);
+
+/**
+ * Have @ending run once when the ring is destroyed: before requests are cancelled, when nothing can
+ * be started any more. The ring does not touch it afterwards.
+ *
+ * @ending  zeroed but for run and user; not added already (asserted). Stays until run or removed.
+ */
+WEIR_API void weir_ring_add_ending(struct weir_ring *ring, struct weir_ending *ending);
+
+/** Forget an ending; does nothing if it is not added. Endings may remove others. */
+WEIR_API void weir_ring_remove_ending(struct weir_ending *ending);
 
 /** Run @task at the end of this turn, once, however often it is deferred until then. */
 WEIR_API void weir_ring_defer(struct weir_ring *ring, struct weir_task *task);
@@ -351,12 +401,40 @@ WEIR_INLINE bool weir_op_is_active(const struct weir_op *op);
 WEIR_API int weir_op_cancel(struct weir_op *op);
 
 /**
+ * Ask for all requests on @fd to end early, but for closing it.
+ *
+ * Returns   how many these are.    Cost  proportional to all requests that are started.
+ */
+WEIR_API size_t weir_ring_cancel_fd(struct weir_ring *ring, int fd);
+
+/** Ask for all requests to end early; how many these are. */
+WEIR_API size_t weir_ring_cancel_all(struct weir_ring *ring);
+
+/**
+ * Bound the time of a request that is started: when @delay_ns have passed it is cancelled, and
+ * -ETIMEDOUT takes the place of its result -ECANCELED. If it was faster, or sent a part, the result
+ * is its own.
+ *
+ * @op         any kind; of one that completes many times, what counts is its end
+ * @timer      an idle op, which is started. Completes with 0 when the time was over, or -ECANCELED
+ *             after @op has ended; cancelled by the caller, it leaves @op without a bound.
+ * @delay_ns   not negative (asserted); CLOCK_MONOTONIC
+ * Returns     0; -ENOENT @op is not active; -EBUSY it has a bound; -ECANCELED the ring is being
+ *             destroyed. @timer is the caller's then.
+ * Cost        a timeout, and mostly its cancel.
+ */
+WEIR_API int weir_op_limit(struct weir_op *op, struct weir_op *timer, int64_t delay_ns);
+
+/**
  * Start a timeout: result 0 when @delay_ns have passed, -ECANCELED when it was cancelled.
  *
  * @delay_ns  not negative (asserted); CLOCK_MONOTONIC
  * Returns    0; -ECANCELED the ring is being destroyed: the op is still the caller's.
  */
 WEIR_API int weir_ring_timeout(struct weir_ring *ring, struct weir_op *op, int64_t delay_ns);
+
+/** The same at the time @deadline_ns of CLOCK_MONOTONIC; at once if that is over. */
+WEIR_API int weir_ring_timeout_at(struct weir_ring *ring, struct weir_op *op, int64_t deadline_ns);
 
 /* --- inline bodies ------------------------------------------------------------------------- */
 
