@@ -253,8 +253,8 @@ WEIR_API int weir_ring_create(struct weir_pool *pool, const struct weir_ring_opt
 /**
  * Cancel all requests, wait until the kernel has let go of every one, and free the ring.
  *
- * Messages that are left are delivered first, then endings are run. Each request's done function is called; what is
- * started is refused with -ECANCELED, and what is posted as well.
+ * Messages that are left are delivered first, then endings are run. Each request's done function is
+ * called; what is started is refused with -ECANCELED, and what is posted as well.
  *
  * @ring     NULL is allowed and does nothing
  */
@@ -318,8 +318,8 @@ WEIR_API int weir_ring_run_for(struct weir_ring *ring, int64_t time_ns);
  * Turns until *@flag is true, which a done function, task or message sets.
  *
  * @timeout_ns  as for weir_ring_run()
- * Returns      0 it is true; -ETIME the time is over; -EDEADLK there is nothing left to wait for that
- *              could set it; or an error of weir_ring_run(), -EINTR among them.
+ * Returns      0 it is true; -ETIME the time is over; -EDEADLK there is nothing left to wait for
+ *              that could set it; or an error of weir_ring_run(), -EINTR among them.
  */
 WEIR_API int weir_ring_run_until(struct weir_ring *ring, const bool *flag, int64_t timeout_ns);
 
