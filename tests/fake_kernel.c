@@ -45,6 +45,7 @@ static uint64_t sum_of(const struct io_uring_sqe *sqe)
     switch (sqe->opcode) {
     case IORING_OP_SEND:
     case IORING_OP_WRITE:
+    case IORING_OP_WRITE_FIXED:
         return sum_bytes(1, address(sqe), sqe->len);
     case IORING_OP_SENDMSG:
         memcpy(&msg, address(sqe), sizeof msg);
@@ -161,8 +162,24 @@ static void cancel(const struct io_uring_sqe *sqe)
         post(sqe->user_data, rc, 0);
 }
 
+static bool is_fixed(const struct io_uring_sqe *sqe)
+{
+    return sqe->opcode == IORING_OP_READ_FIXED || sqe->opcode == IORING_OP_WRITE_FIXED;
+}
+
+static void look_up_buffer(const struct io_uring_sqe *sqe)
+{
+    assert_true(sqe->buf_index < fake.registered_count);
+    const struct iovec *buffer = &fake.registered[sqe->buf_index];
+    uint64_t offset = sqe->addr - (uintptr_t)buffer->iov_base;
+    assert_true(offset <= buffer->iov_len && sqe->len <= buffer->iov_len - offset);
+    fake.fixed++;
+}
+
 static void take(const struct io_uring_sqe *sqe)
 {
+    if (is_fixed(sqe))
+        look_up_buffer(sqe);
     if (sqe->opcode == IORING_OP_ASYNC_CANCEL) {
         cancel(sqe);
         return;
@@ -318,6 +335,31 @@ int io_uring_register(unsigned fd, unsigned opcode, const void *argument, unsign
     fake.buffers_mask = (uint16_t)(reg.ring_entries - 1);
     fake.buffers_head = 0;
     return 0;
+}
+
+int io_uring_register_buffers_sparse(struct io_uring *ring, unsigned count)
+{
+    assert_ptr_equal(ring, fake.uring);
+    assert_true(count <= FAKE_BUFFERS);
+    fake.registered_count = count;
+    return 0;
+}
+
+int io_uring_register_buffers_update_tag(struct io_uring *ring, unsigned offset,
+                                         const struct iovec *iovecs, const __u64 *tags,
+                                         unsigned count)
+{
+    assert_ptr_equal(ring, fake.uring);
+    assert_null(tags);
+    assert_int_equal(count, 1);
+    assert_true(offset < fake.registered_count);
+    for (unsigned i = 0; i < FAKE_REQUESTS; i++)
+        assert_false(fake.requests[i].used && is_fixed(&fake.requests[i].sqe) &&
+                     fake.requests[i].sqe.buf_index == offset);
+    assert_int_equal(fake.registered[offset].iov_len == 0, iovecs->iov_len != 0);
+    fake.registered[offset] = *iovecs;
+    fake.unregistered += iovecs->iov_len == 0;
+    return 1;
 }
 
 int io_uring_register_ring_fd(struct io_uring *ring)

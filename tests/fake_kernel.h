@@ -7,6 +7,9 @@
  * It stands in the place of liburing's functions that enter the kernel. The queues are those of
  * liburing, in ordinary memory.
  *
+ * Registered buffers are a table: a request must lie within the one that it names, and none may be
+ * taken out that a request names.
+ *
  * While a request is with the fake its memory must stay as it was: what is sent or written is
  * summed up when it comes and when it ends, and under AddressSanitizer free blocks are poisoned.
  */
@@ -16,12 +19,13 @@
 #include <liburing.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/uio.h>
 
 #include "support.h"
 
 #include <weir/ring.h>
 
-enum { FAKE_REQUESTS = 512, FAKE_BACKLOG = 4096 };
+enum { FAKE_REQUESTS = 512, FAKE_BACKLOG = 4096, FAKE_BUFFERS = 4096 };
 
 struct fake_request {
     bool used;
@@ -57,8 +61,10 @@ struct fake_kernel {
     void *context;
 
     uint64_t enters;
-    uint64_t overflows; /* completions that found no room in the queue */
-    unsigned by_parts;  /* bytes of a receive that leave the rest of a buffer for the next one */
+    uint64_t fixed;        /* requests in registered buffers */
+    uint64_t unregistered; /* buffers taken out of the table */
+    uint64_t overflows;    /* completions that found no room in the queue */
+    unsigned by_parts;     /* bytes of a receive that leave the rest of a buffer for the next one */
 
     /* private */
     struct io_uring *uring;
@@ -67,6 +73,8 @@ struct fake_kernel {
     struct io_uring_buf_ring *buffers;
     uint16_t buffers_head, buffers_mask;
     uint32_t buffer_offset;
+    struct iovec registered[FAKE_BUFFERS];
+    unsigned registered_count; /* of the table, 0: there is none */
 };
 
 extern struct fake_kernel fake;
