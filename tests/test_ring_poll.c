@@ -245,6 +245,7 @@ static void closing_by_request_ends_what_waits(void **state)
 /* A unix socket does not tell when there is room in the queue of the one it connects to. */
 static void a_connect_waits_for_room_in_the_backlog(void **state)
 {
+    char name[64];
     struct weir_addr addr;
     struct io_call calls[4];
     struct io io;
@@ -253,7 +254,9 @@ static void a_connect_waits_for_room_in_the_backlog(void **state)
 
     (void)state;
     io_open(&io, NULL, NULL);
-    assert_int_equal(weir_addr_parse("unix:@weir-test-backlog", &addr), 0);
+    /* Others may run this test at the same time. */
+    snprintf(name, sizeof name, "unix:@weir-test-backlog-%ld", (long)getpid());
+    assert_int_equal(weir_addr_parse(name, &addr), 0);
     assert_int_equal(weir_sock_listen(&addr, 0, &listener), 0);
     for (unsigned i = 0; i < 4; i++) {
         io_call_init(&calls[i]);
