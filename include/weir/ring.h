@@ -29,9 +29,9 @@
  * Nesting      A done function may start, restart and cancel requests, its own op included once
  *              more is false, and may free the op then. So may tasks, messages and endings. None
  *              of them may run or destroy the ring (asserted).
- * Waiting      A turn that waits watches for completions for a while (spin_us) before it sleeps, and
- *              may wait for several of them (batch). Other threads and signal handlers end its wait
- *              with weir_ring_wake(), and have it do something with weir_ring_post().
+ * Waiting      A turn that waits watches for completions for a while (spin_us) before it sleeps,
+ *              and may wait for several of them (batch). Other threads and signal handlers end its
+ *              wait with weir_ring_wake(); threads have it do something with weir_ring_post().
  * Backends     What is said here, in sock.h and in file.h holds on both. On epoll, reads, writes
  *              and syncs of files are ordinary system calls, made within the turn: a slow disk
  *              holds it up. A descriptor must stay open while a request waits for it: io_uring
