@@ -84,6 +84,14 @@ enum weir__segment_state {
     WEIR__SEGMENT_STATES,
 };
 
+struct weir__segment;
+
+/* Somebody of a layer above who refers to segments by their index, on the owner's thread. */
+struct weir__segment_watch {
+    void (*leaves)(struct weir__segment_watch *watch, const struct weir__segment *segment);
+    struct weir__segment_watch *next;
+};
+
 /* The header at the start of each segment. */
 struct weir__segment {
     struct weir_pool *pool;
@@ -176,6 +184,7 @@ struct weir_pool {
     uint32_t class_count;
     struct weir__segment *segments; /* newest first */
     struct weir__segment *by_state[WEIR__SEGMENT_STATES];
+    struct weir__segment_watch *watches;
 
     struct weir__large *desk_free;
     struct weir__large *desk_next; /* never used yet, up to desk_end */
@@ -374,12 +383,27 @@ void weir__quota_return(struct weir_quota *quota, size_t bytes);
  * The segments, in no particular order: NULL gives the first one, each one gives the next. Whoever
  * registers them looks at pool->segment_count and each one's index, which is below
  * pool->segment_index_end. Owner's thread; a segment stays until the pool is destroyed, trimmed, or
- * short of memory under a limit.
+ * short of memory under a limit, of which a watch is told.
  */
 static inline const struct weir__segment *weir__pool_segment_next(
     const struct weir_pool *pool, const struct weir__segment *segment)
 {
     return segment == NULL ? pool->segments : segment->older;
+}
+
+/* Told of each segment that the pool is about to give back, no block of which is held. */
+static inline void weir__pool_watch(struct weir_pool *pool, struct weir__segment_watch *watch)
+{
+    watch->next = pool->watches;
+    pool->watches = watch;
+}
+
+static inline void weir__pool_unwatch(struct weir_pool *pool, struct weir__segment_watch *watch)
+{
+    struct weir__segment_watch **at = &pool->watches;
+    while (*at != watch)
+        at = &(*at)->next;
+    *at = watch->next;
 }
 
 /* The first byte of the segment that a block lies in; not for large and adopted blocks. */

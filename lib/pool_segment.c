@@ -121,6 +121,11 @@ static int segment_add(struct weir_pool *pool, bool pinned)
 
 void weir__segment_remove(struct weir_pool *pool, struct weir__segment *segment)
 {
+    struct weir__segment_watch *next;
+    for (struct weir__segment_watch *watch = pool->watches; watch != NULL; watch = next) {
+        next = watch->next;
+        watch->leaves(watch, segment);
+    }
     state_leave(pool, segment);
     if (segment->newer != NULL)
         segment->newer->older = segment->older;

@@ -3,7 +3,9 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <weir/ring.h>
 
@@ -13,6 +15,12 @@
 
 /* How long a turn may wait before a cancel that was missed is asked for again. */
 #define MISSED_WAIT_NS 1000000
+
+/* Most completions that a wait may be for. */
+#define BATCH_MAX 4096
+
+/* How long a wait looks for completions before it sleeps. Going to sleep and waking cost more. */
+#define DEFAULT_SPIN_NS 20000
 
 /* --- lists ------------------------------------------------------------------------------------ */
 
@@ -87,6 +95,8 @@ int weir__ring_start(struct weir_ring *ring, struct weir_op *op)
     op->cancel = 0;
     op->starved = false;
     op->more = false;
+    op->link = NULL;
+    op->late = false;
     op->result = 0;
     op_hold(op);
     active_link(ring, op);
@@ -113,9 +123,27 @@ void weir__ring_requeue(struct weir_ring *ring, struct weir_op *op)
     queue_append(ring, op);
 }
 
+/* A request or what limits its time is over: the other one learns of it. */
+static void unlink_limit(struct weir_op *op, int result)
+{
+    struct weir_op *other = op->link;
+    op->link = NULL;
+    other->link = NULL;
+    if (op->limits) {
+        if (result != 0)
+            return; /* cancelled: the request goes on without */
+        other->late = true;
+    }
+    weir_op_cancel(other);
+}
+
 void weir__ring_complete(struct weir_ring *ring, struct weir_op *op, int result, bool more)
 {
     assert(op->state != WEIR_OP_IDLE);
+    if (!more && op->link != NULL)
+        unlink_limit(op, result);
+    if (op->late && result == -ECANCELED)
+        result = -ETIMEDOUT;
     op->result = result;
     op->more = more;
     if (!more) {
@@ -163,6 +191,25 @@ int weir_op_cancel(struct weir_op *op)
     return 0;
 }
 
+size_t weir_ring_cancel_fd(struct weir_ring *ring, int fd)
+{
+    size_t count = 0;
+    for (struct weir_op *op = ring->active; op != NULL; op = op->next) {
+        if (op->fd != fd || op->kind == WEIR_OP_TIMEOUT || op->kind == WEIR_OP_CLOSE)
+            continue;
+        weir_op_cancel(op);
+        count++;
+    }
+    return count;
+}
+
+size_t weir_ring_cancel_all(struct weir_ring *ring)
+{
+    for (struct weir_op *op = ring->active; op != NULL; op = op->next)
+        weir_op_cancel(op);
+    return ring->active_count;
+}
+
 void weir__ring_cancel_missed(struct weir_ring *ring)
 {
     ring->missed = 1;
@@ -175,6 +222,32 @@ int weir_ring_timeout(struct weir_ring *ring, struct weir_op *op, int64_t delay_
     op->args.time.seconds = delay_ns / 1000000000;
     op->args.time.nanoseconds = delay_ns % 1000000000;
     return weir__ring_start(ring, op);
+}
+
+int weir_ring_timeout_at(struct weir_ring *ring, struct weir_op *op, int64_t deadline_ns)
+{
+    if (deadline_ns < 0)
+        deadline_ns = 0;
+    weir__op_set(op, WEIR_OP_TIMEOUT, -1);
+    op->flags = 1; /* absolute */
+    op->args.time.seconds = deadline_ns / 1000000000;
+    op->args.time.nanoseconds = deadline_ns % 1000000000;
+    return weir__ring_start(ring, op);
+}
+
+int weir_op_limit(struct weir_op *op, struct weir_op *timer, int64_t delay_ns)
+{
+    if (op->state == WEIR_OP_IDLE)
+        return -ENOENT;
+    if (op->link != NULL)
+        return -EBUSY;
+    int rc = weir_ring_timeout(op->ring, timer, delay_ns);
+    if (rc != 0)
+        return rc;
+    timer->limits = true;
+    timer->link = op;
+    op->link = timer;
+    return 0;
 }
 
 /* --- a turn ----------------------------------------------------------------------------------- */
@@ -216,6 +289,7 @@ static int hand_queue(struct weir_ring *ring)
      * be: their holders may be waiting for what it would bring. */
     bool blocks = ring->backend->refill(ring, ring->quiet);
     struct weir_op *last = ring->queue_last;
+    bool full = false;
     for (bool more = ring->queue != NULL; more;) {
         struct weir_op *op = queue_take(ring);
         more = op != last;
@@ -226,7 +300,9 @@ static int hand_queue(struct weir_ring *ring)
         }
         if (op->starved && blocks)
             op->starved = false;
-        if (op->starved || !ring->backend->hand(ring, op)) {
+        /* Who finds no room is not followed by others who ask the kernel for it in vain. */
+        if (op->starved || full || !ring->backend->hand(ring, op)) {
+            full |= !op->starved;
             queue_append(ring, op);
             continue;
         }
@@ -245,6 +321,13 @@ static void run_tasks(struct weir_ring *ring)
     }
 }
 
+/* Whether a turn would have nothing to wait for, nor to do. */
+static bool is_idle(const struct weir_ring *ring)
+{
+    return ring->active_count == 0 && ring->tasks == NULL && !ring->awaits_messages &&
+           !weir__mail_is_there(ring);
+}
+
 static int turn(struct weir_ring *ring, int64_t timeout_ns)
 {
     /* What other threads dropped or asked for is seen although no allocation misses. Two loads
@@ -256,18 +339,19 @@ static int turn(struct weir_ring *ring, int64_t timeout_ns)
     if (ring->cancels != 0)
         send_cancels(ring);
     int handled = hand_queue(ring);
-    if (ring->active_count == 0 && ring->tasks == NULL)
+    if (is_idle(ring))
         return handled;
-    if (handled != 0 || ring->tasks != NULL)
+    if (handled != 0 || ring->tasks != NULL || weir__mail_is_there(ring))
         timeout_ns = 0;
     else if (ring->queue != NULL && (timeout_ns < 0 || timeout_ns > STARVED_WAIT_NS))
         timeout_ns = STARVED_WAIT_NS;
     else if (ring->missed != 0 && (timeout_ns < 0 || timeout_ns > MISSED_WAIT_NS))
         timeout_ns = MISSED_WAIT_NS;
+    ring->rests = ring->queue != NULL || ring->missed != 0;
     int rc = ring->backend->wait(ring, timeout_ns);
     int drained = ring->backend->drain(ring);
     ring->quiet = handled == 0 && drained == 0;
-    handled += drained;
+    handled += drained + weir__mail_deliver(ring);
     run_tasks(ring);
     return handled == 0 && rc < 0 ? rc : handled;
 }
@@ -279,6 +363,62 @@ int weir_ring_run(struct weir_ring *ring, int64_t timeout_ns)
     int rc = turn(ring, timeout_ns);
     ring->running = false;
     return rc;
+}
+
+/* Turns until the condition holds, which is asked for before each. */
+static int run_until(struct weir_ring *ring, bool (*holds)(const void *context),
+                     const void *context, int64_t timeout_ns)
+{
+    int64_t begin = timeout_ns > 0 ? weir__now_ns() : 0;
+    int64_t left_ns = timeout_ns;
+    while (!holds(context)) {
+        if (is_idle(ring))
+            return -EDEADLK;
+        int rc = weir_ring_run(ring, left_ns);
+        if (rc < 0)
+            return rc;
+        if (left_ns == 0 && !holds(context))
+            return -ETIME;
+        if (timeout_ns > 0)
+            left_ns = weir__time_left(timeout_ns, weir__now_ns() - begin);
+    }
+    return 0;
+}
+
+static bool flag_holds(const void *context)
+{
+    return *(const bool *)context;
+}
+
+static bool op_is_over(const void *context)
+{
+    return !weir_op_is_active(context);
+}
+
+int weir_ring_run_until(struct weir_ring *ring, const bool *flag, int64_t timeout_ns)
+{
+    return run_until(ring, flag_holds, flag, timeout_ns);
+}
+
+int weir_op_wait(struct weir_op *op, int64_t timeout_ns)
+{
+    return run_until(op->ring, op_is_over, op, timeout_ns);
+}
+
+int weir_ring_run_for(struct weir_ring *ring, int64_t time_ns)
+{
+    int64_t begin = weir__now_ns();
+    int64_t left_ns = time_ns;
+    int handled = 0;
+    assert(time_ns >= 0);
+    do {
+        int rc = weir_ring_run(ring, left_ns);
+        if (rc < 0)
+            return rc;
+        handled = rc < INT_MAX - handled ? handled + rc : INT_MAX;
+        left_ns = weir__time_left(time_ns, weir__now_ns() - begin);
+    } while (left_ns != 0 && !is_idle(ring));
+    return handled;
 }
 
 void weir_ring_defer(struct weir_ring *ring, struct weir_task *task)
@@ -321,8 +461,20 @@ static bool options_are_valid(const struct weir_ring_options *options)
     uint32_t blocks = options->receive_blocks;
     return (entries == 0 || (weir_is_pow2(entries) && entries <= 32768)) &&
            (blocks == 0 || (weir_is_pow2(blocks) && blocks <= 32768)) &&
-           options->receive_block_bytes <= (1u << 30) &&
+           options->receive_block_bytes <= (1u << 30) && (options->with & ~WEIR_RING_SQPOLL) == 0 &&
+           options->batch <= BATCH_MAX && options->batch_wait_us <= WEIR_RING_SPIN_MAX_US &&
+           (options->spin_us <= WEIR_RING_SPIN_MAX_US || options->spin_us == WEIR_RING_NO_SPIN) &&
            (unsigned)options->backend <= WEIR_BACKEND_POLL;
+}
+
+static int64_t spin_ns_of(const struct weir_ring_options *options)
+{
+    if (options->spin_us == WEIR_RING_NO_SPIN)
+        return 0;
+    if (options->spin_us != 0)
+        return (int64_t)options->spin_us * 1000;
+    /* On the only processor, whoever is waited for cannot run meanwhile. */
+    return sysconf(_SC_NPROCESSORS_ONLN) > 1 ? DEFAULT_SPIN_NS : 0;
 }
 
 /* The backend that is asked for, or the best that there is here. */
@@ -357,8 +509,14 @@ int weir_ring_create(struct weir_pool *pool, const struct weir_ring_options *opt
     memset(ring, 0, sizeof *ring);
     ring->pool = pool;
     ring->home = home;
+    ring->spin_ns = spin_ns_of(options);
     ring->chosen = options->backend != WEIR_BACKEND_AUTO;
-    rc = open_backend(ring, options);
+    rc = weir__mail_open(ring);
+    if (rc == 0) {
+        rc = open_backend(ring, options);
+        if (rc != 0)
+            weir__mail_close(ring);
+    }
     if (rc != 0) {
         weir_block_drop(home);
         return rc;
@@ -367,19 +525,54 @@ int weir_ring_create(struct weir_pool *pool, const struct weir_ring_options *opt
     return 0;
 }
 
+void weir_ring_add_ending(struct weir_ring *ring, struct weir_ending *ending)
+{
+    assert(ending->at == NULL);
+    ending->next = ring->endings;
+    if (ending->next != NULL)
+        ending->next->at = &ending->next;
+    ending->at = &ring->endings;
+    ring->endings = ending;
+}
+
+void weir_ring_remove_ending(struct weir_ending *ending)
+{
+    if (ending->at == NULL)
+        return;
+    *ending->at = ending->next;
+    if (ending->next != NULL)
+        ending->next->at = ending->at;
+    ending->next = NULL;
+    ending->at = NULL;
+}
+
+static void run_endings(struct weir_ring *ring)
+{
+    while (ring->endings != NULL) {
+        struct weir_ending *ending = ring->endings;
+        weir_ring_remove_ending(ending);
+        ending->run(ending);
+    }
+}
+
 void weir_ring_destroy(struct weir_ring *ring)
 {
     if (ring == NULL)
         return;
     assert(!ring->running);
     ring->closing = true;
+    ring->running = true;
+    ring->awaits_messages = false;
+    weir__mail_refuse(ring);
+    run_endings(ring);
+    ring->running = false;
     do {
-        for (struct weir_op *op = ring->active; op != NULL; op = op->next)
-            weir_op_cancel(op);
+        weir_ring_cancel_all(ring);
         /* An error here cannot end the wait: the kernel still holds our blocks. */
         weir_ring_run(ring, ring->active_count != 0 ? 100000000 : 0);
     } while (ring->active_count != 0 || ring->tasks != NULL);
     ring->backend->close(ring);
+    weir__mail_close(ring);
     weir_block_drop(ring->home);
 }
 

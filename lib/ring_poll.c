@@ -25,7 +25,6 @@
 #include <linux/time_types.h>
 #include <string.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 /* How long a request rests that nobody says is worth a try. */
@@ -65,13 +64,6 @@ static void finish_early(struct weir__poll *p, struct weir_op *op, int error)
 {
     bool sends = op->kind == WEIR_OP_SEND || op->kind == WEIR_OP_SENDV;
     finish(p, op, sends && op->result > 0 ? op->result : error);
-}
-
-static int64_t now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
 /* --- receive blocks --------------------------------------------------------------------------- */
@@ -141,6 +133,9 @@ static void set_features(struct weir_ring *ring, uint32_t without)
     weir__ring_feature(ring, WEIR_RING_SINGLE_ISSUER, io_uring_only);
     weir__ring_feature(ring, WEIR_RING_DEFER_TASKRUN, io_uring_only);
     weir__ring_feature(ring, WEIR_RING_REGISTERED, io_uring_only);
+    weir__ring_feature(ring, WEIR_RING_BUFFERS, io_uring_only);
+    weir__ring_feature(ring, WEIR_RING_MIN_WAIT, io_uring_only);
+    weir__ring_feature(ring, WEIR_RING_SQPOLL, io_uring_only);
     weir__ring_feature_wanted(ring, without, WEIR_RING_RECEIVE_BY_PARTS, NULL);
 }
 
@@ -150,6 +145,13 @@ static void poll_close(struct weir_ring *ring)
     close(p->epoll_fd);
     close_receive(p);
     weir_block_drop(p->home);
+}
+
+/* An edge per wake; what is in the eventfd stays there. */
+static int watch_mail(const struct weir__poll *p, int fd)
+{
+    struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data = {.fd = fd}};
+    return epoll_ctl(p->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0 ? 0 : -errno;
 }
 
 static int poll_open(struct weir_ring *ring, const struct weir_ring_options *options)
@@ -183,6 +185,11 @@ static int poll_open(struct weir_ring *ring, const struct weir_ring_options *opt
     if (rc == 0) {
         p->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
         rc = p->epoll_fd < 0 ? -errno : 0;
+    }
+    if (rc == 0) {
+        rc = watch_mail(p, ring->mailbox.fd);
+        if (rc != 0)
+            close(p->epoll_fd);
     }
     if (rc != 0) {
         close_receive(p);
@@ -323,7 +330,7 @@ static void try_ready(struct weir_ring *ring, struct weir_op *op)
         break;
     case WEIR__TRIED_RETRY:
         if (p->retry.first == NULL)
-            p->retry_ns = now_ns() + RETRY_NS;
+            p->retry_ns = weir__now_ns() + RETRY_NS;
         list_append(&p->retry, op, WEIR__PLACE_RETRY);
         break;
     case WEIR__TRIED_WAITS:
@@ -337,7 +344,7 @@ static void try_ready(struct weir_ring *ring, struct weir_op *op)
 static void try_all_ready(struct weir_ring *ring)
 {
     struct weir__poll *p = weir__poll_of(ring);
-    if (p->retry.first != NULL && now_ns() >= p->retry_ns) {
+    if (p->retry.first != NULL && weir__now_ns() >= p->retry_ns) {
         while (p->retry.first != NULL)
             list_append(&p->ready, list_take(&p->retry), WEIR__PLACE_READY);
     }
@@ -353,11 +360,10 @@ static bool poll_hand(struct weir_ring *ring, struct weir_op *op)
         list_append(&p->ready, op, WEIR__PLACE_READY);
         return true;
     }
-    int64_t now = now_ns();
     int64_t deadline;
     if (__builtin_mul_overflow(op->args.time.seconds, 1000000000, &deadline) ||
         __builtin_add_overflow(deadline, op->args.time.nanoseconds, &deadline) ||
-        __builtin_add_overflow(deadline, now, &deadline))
+        __builtin_add_overflow(deadline, op->flags != 0 ? 0 : weir__now_ns(), &deadline))
         deadline = INT64_MAX;
     op->place = WEIR__PLACE_TIMED;
     weir__timers_add(&p->timers, op, deadline);
@@ -391,7 +397,7 @@ static bool poll_cancel(struct weir_ring *ring, struct weir_op *op)
 /* Shorten a wait, where -1 is without bound, so that it ends at @deadline_ns. */
 static int64_t until(int64_t timeout_ns, int64_t deadline_ns)
 {
-    int64_t left = deadline_ns - now_ns();
+    int64_t left = deadline_ns - weir__now_ns();
     if (left < 0)
         left = 0;
     return timeout_ns < 0 || timeout_ns > left ? left : timeout_ns;
@@ -429,6 +435,26 @@ static int ask_epoll(struct weir_ring *ring, int64_t timeout_ns)
     return rc < 0 ? -errno : 0;
 }
 
+/* Look again and again before sleeping. Returns what is left of the wait, or a negative errno in
+ * *error; nothing is left when there is something to do. */
+static int64_t spin(struct weir_ring *ring, int64_t timeout_ns, int *error)
+{
+    struct weir__poll *p = weir__poll_of(ring);
+    int64_t spin_ns = weir__ring_spin_begin(ring, timeout_ns);
+    int64_t spent = 0;
+    if (spin_ns == 0)
+        return timeout_ns;
+    for (int64_t begin = weir__now_ns(); spent < spin_ns; spent = weir__now_ns() - begin) {
+        *error = ask_epoll(ring, 0);
+        if (p->event_count != 0 || *error != 0 || weir__mail_is_there(ring)) {
+            weir__ring_spin_end(ring, true);
+            return 0;
+        }
+    }
+    weir__ring_spin_end(ring, false);
+    return weir__time_left(timeout_ns, spent);
+}
+
 static int poll_wait(struct weir_ring *ring, int64_t timeout_ns)
 {
     struct weir__poll *p = weir__poll_of(ring);
@@ -448,7 +474,20 @@ static int poll_wait(struct weir_ring *ring, int64_t timeout_ns)
         timeout_ns = until(timeout_ns, p->retry_ns);
     if (timeout_ns == 0 && p->watched_fds == 0)
         return 0;
-    return ask_epoll(ring, timeout_ns);
+    int rc = 0;
+    bool may_come = p->watched_fds != 0 || ring->awaits_messages;
+    if (timeout_ns != 0 && may_come && p->retry.first == NULL) {
+        timeout_ns = spin(ring, timeout_ns, &rc);
+        if (timeout_ns == 0)
+            return rc;
+    }
+    if (timeout_ns == 0)
+        return ask_epoll(ring, 0);
+    if (weir__mail_fall_asleep(ring)) {
+        rc = ask_epoll(ring, timeout_ns);
+        weir__mail_awake(ring);
+    }
+    return rc;
 }
 
 /* --- completion ------------------------------------------------------------------------------- */
@@ -499,7 +538,7 @@ static int drain_timers(struct weir_ring *ring)
     int handled = 0;
     if (op == NULL)
         return 0;
-    int64_t now = now_ns();
+    int64_t now = weir__now_ns();
     for (; op != NULL && op->args.timer.deadline_ns <= now && op->args.timer.number < end;
          op = p->timers.root) {
         weir__timers_remove(&p->timers, op);

@@ -12,6 +12,17 @@
 #define WEIR__PBUF_RING_INC 2u   /* IOU_PBUF_RING_INC, in the registration's flags */
 #define WEIR__CQE_F_BUF_MORE 16u /* IORING_CQE_F_BUF_MORE: the buffer is not used up */
 
+/* Kernel 6.12: a wait for several completions that after a time is content with one. */
+#define WEIR__FEAT_MIN_TIMEOUT (1u << 15) /* IORING_FEAT_MIN_TIMEOUT */
+
+/* struct io_uring_getevents_arg with the field that liburing 2.3 still calls pad. */
+struct weir__getevents_arg {
+    uint64_t sigmask;
+    uint32_t sigmask_sz;
+    uint32_t min_wait_usec;
+    uint64_t ts;
+};
+
 /* struct io_uring_buf_reg with the flags field that liburing 2.3 still calls pad. */
 struct weir__buf_reg {
     uint64_t ring_addr;

@@ -34,7 +34,7 @@
 #name, name, io_guard, io_unguard, io_backends + 1 \
     }
 
-/* Run the tests of a program, those that poll first; its exit status. */
+/* Run the tests of a program; its exit status. */
 int io_run(const struct CMUnitTest *tests, size_t count);
 
 extern enum weir_backend io_backends[2];
@@ -66,6 +66,9 @@ void io_close(struct io *io);
 
 /* One turn that must not fail. Returns what was handled. */
 int io_turn(struct io *io);
+
+/* weir_ring_run(), again after an EINTR of which the test knows nothing. */
+int io_wait(struct io *io, int64_t timeout_ns);
 
 /* Turns until *count is at least @least. */
 void io_until(struct io *io, const unsigned *count, unsigned least);

@@ -355,7 +355,7 @@ static void a_cancel_that_the_kernel_loses_is_asked_again(void **state)
             io.ring = NULL;
         } else {
             while (call.ended == 0)
-                assert_true(weir_ring_run(io.ring, -1) >= 0);
+                assert_true(io_wait(&io, -1) >= 0);
         }
         assert_int_equal(call.completions, 1);
         assert_true(call.result < 200000);
@@ -583,12 +583,12 @@ static void deferred_tasks_run_once_in_order(void **state)
     for (unsigned i = 0; i < 9; i++)
         weir_ring_defer(io.ring, &chores[i % 3].task);
     assert_int_equal(clock, 0);
-    assert_int_equal(weir_ring_run(io.ring, -1), 0);
+    assert_int_equal(io_wait(&io, -1), 0);
     for (unsigned i = 0; i < 3; i++) {
         assert_int_equal(chores[i].runs, 1);
         assert_int_equal(chores[i].place, i);
     }
-    assert_int_equal(weir_ring_run(io.ring, -1), 0);
+    assert_int_equal(io_wait(&io, -1), 0);
     assert_int_equal(clock, 3);
     io_close(&io);
 }
@@ -634,7 +634,7 @@ static void a_task_may_defer_itself_and_forget_others(void **state)
         weir_ring_defer(io.ring, &chores[i].task);
     /* Nothing is in flight, and yet a wait without bound must not hang while a task is queued. */
     for (unsigned i = 0; i < 10; i++)
-        assert_int_equal(weir_ring_run(io.ring, -1), 0);
+        assert_int_equal(io_wait(&io, -1), 0);
     assert_int_equal(chores[0].runs, 6);
     assert_int_equal(chores[1].runs, 1);
     assert_int_equal(chores[2].runs, 0);
@@ -649,9 +649,9 @@ static void a_turn_with_nothing_to_wait_for_returns_at_once(void **state)
 
     (void)state;
     io_open(&io, NULL, NULL);
-    assert_int_equal(weir_ring_run(io.ring, -1), 0);
-    assert_int_equal(weir_ring_run(io.ring, INT64_MAX), 0);
-    assert_int_equal(weir_ring_run(io.ring, 0), 0);
+    assert_int_equal(io_wait(&io, -1), 0);
+    assert_int_equal(io_wait(&io, INT64_MAX), 0);
+    assert_int_equal(io_wait(&io, 0), 0);
     io_close(&io);
 }
 
@@ -665,15 +665,118 @@ static void a_turn_ends_when_its_time_is_over(void **state)
     io_call_init(&call);
     assert_int_equal(weir_ring_timeout(io.ring, &call.op, INT64_MAX), 0);
     uint64_t begin = io_now_ms();
-    assert_int_equal(weir_ring_run(io.ring, 30 * MS), 0);
+    assert_int_equal(io_wait(&io, 30 * MS), 0);
     uint64_t took = io_now_ms() - begin;
     assert_true(took >= 29 && took < 5000);
     begin = io_now_ms();
-    assert_int_equal(weir_ring_run(io.ring, 0), 0);
+    assert_int_equal(io_wait(&io, 0), 0);
     assert_true(io_now_ms() - begin < 1000);
     io_close(&io);
     assert_int_equal(call.result, -ECANCELED);
 }
+
+/* --- spinning --------------------------------------------------------------------------------- */
+
+static long sleeps(void)
+{
+    struct rusage usage;
+    assert_int_equal(getrusage(RUSAGE_THREAD, &usage), 0);
+    return usage.ru_nvcsw;
+}
+
+static void *write_soon(void *argument)
+{
+    usleep(1000);
+    io_write_all(*(const int *)argument, "soon", 4);
+    return NULL;
+}
+
+static void a_wait_that_spins_finds_what_comes_meanwhile(void **state)
+{
+    struct weir_ring_options options = {.spin_us = WEIR_RING_SPIN_MAX_US};
+    struct io io;
+    struct io_call call;
+    pthread_t thread;
+    unsigned rounds = 0;
+    int fds[2];
+
+    (void)state;
+    io_open(&io, NULL, &options);
+    io_pair(fds, false);
+    io_call_init(&call);
+    assert_int_equal(weir_sock_receive(io.ring, &call.op, fds[0]), 0);
+    assert_int_equal(io_wait(&io, 0), 0);
+    assert_int_equal(weir_ring_stats(io.ring).spins, 0); /* it did not wait */
+    /* A writer that the machine keeps from running for a second is given another chance. */
+    while (weir_ring_stats(io.ring).spins_found == 0) {
+        assert_int_equal(pthread_create(&thread, NULL, write_soon, &fds[1]), 0);
+        assert_int_equal(io_wait(&io, -1), 1);
+        assert_int_equal(call.completions, ++rounds);
+        assert_int_equal(call.result, 4);
+        assert_int_equal(pthread_join(thread, NULL), 0);
+        assert_int_equal(weir_ring_stats(io.ring).spins, rounds);
+    }
+    close(fds[1]);
+    assert_int_equal(io_call_wait(&io, &call), 0);
+    close(fds[0]);
+    io_close(&io);
+}
+
+static void a_spin_that_finds_nothing_ends_in_sleep(void **state)
+{
+    struct weir_ring_options options = {.spin_us = 100};
+    struct io io;
+    struct io_call call;
+    int fds[2];
+
+    (void)state;
+    io_open(&io, NULL, &options);
+    io_pair(fds, false);
+    io_call_init(&call);
+    assert_int_equal(weir_sock_receive(io.ring, &call.op, fds[0]), 0);
+    /* The more often it was in vain, the longer it is left. */
+    for (unsigned i = 1; i <= 46; i++) {
+        long before = sleeps();
+        uint64_t begin = io_now_ms();
+        int rc = weir_ring_run(io.ring, i == 1 ? 20 * MS : MS / 100);
+        assert_true(rc == 0 || rc == -EINTR); /* see io_wait() */
+        assert_int_equal(weir_ring_stats(io.ring).spins,
+                         1 + (i >= 3) + (i >= 7) + (i >= 15) + (i >= 31));
+        if (i == 1 && rc == 0)
+            assert_true(io_now_ms() - begin >= 19 && sleeps() > before);
+    }
+    assert_int_equal(weir_ring_stats(io.ring).spins_found, 0);
+    assert_int_equal(call.completions, 0);
+    close(fds[1]);
+    assert_int_equal(io_call_wait(&io, &call), 0);
+    close(fds[0]);
+    io_close(&io);
+}
+
+static void spinning_is_the_default_where_there_are_processors_for_it(void **state)
+{
+    const bool many = sysconf(_SC_NPROCESSORS_ONLN) > 1;
+    struct weir_ring_options options = {.spin_us = WEIR_RING_NO_SPIN};
+
+    (void)state;
+    for (unsigned i = 0; i < 2; i++) {
+        struct io io;
+        struct io_call call;
+        int fds[2];
+        io_open(&io, NULL, i == 0 ? &options : NULL);
+        io_pair(fds, false);
+        io_call_init(&call);
+        assert_int_equal(weir_sock_receive(io.ring, &call.op, fds[0]), 0);
+        assert_int_equal(io_wait(&io, MS), 0);
+        assert_int_equal(weir_ring_stats(io.ring).spins, many && i != 0);
+        close(fds[1]);
+        assert_int_equal(io_call_wait(&io, &call), 0);
+        close(fds[0]);
+        io_close(&io);
+    }
+}
+
+/* --- signals ---------------------------------------------------------------------------------- */
 
 static volatile sig_atomic_t signals;
 
@@ -705,15 +808,16 @@ static void a_signal_ends_the_wait_and_loses_nothing(void **state)
     io_pair(fds, false);
     io_call_init(&call);
     assert_int_equal(weir_sock_receive(io.ring, &call.op, fds[0]), 0);
-    assert_int_equal(weir_ring_run(io.ring, 0), 0);
+    assert_int_equal(io_wait(&io, 0), 0);
     assert_int_equal(sigaction(SIGALRM, &action, &before), 0);
     signals = 0;
-    assert_int_equal(setitimer(ITIMER_REAL, &soon, NULL), 0);
-    assert_int_equal(weir_ring_run(io.ring, -1), -EINTR);
-    assert_int_equal(signals_handled(), 1);
-    assert_int_equal(setitimer(ITIMER_REAL, &soon, NULL), 0);
-    assert_int_equal(weir_ring_run(io.ring, 5000 * (int64_t)MS), -EINTR);
-    assert_int_equal(signals_handled(), 2);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(setitimer(ITIMER_REAL, &soon, NULL), 0);
+        do
+            assert_int_equal(weir_ring_run(io.ring, i == 0 ? -1 : 60000 * (int64_t)MS), -EINTR);
+        while (signals_handled() == i); /* see io_wait() */
+        assert_int_equal(signals, i + 1);
+    }
     /* With requests to hand over in the same call, these count first; the turn still ends. */
     struct io_call timer;
     io_call_init(&timer);
@@ -948,7 +1052,10 @@ static void use(struct io *io)
 static void everything_works_without_any_of_the_features(void **state)
 {
     (void)state;
-    for (uint32_t without = 0; without < 16; without++) {
+    for (uint32_t each = 0; each < 18; each++) {
+        /* Those that touch each other in every combination, the others with all or nothing. */
+        uint32_t others = WEIR_RING_BUFFERS | WEIR_RING_MIN_WAIT;
+        uint32_t without = each < 16 ? each : each == 16 ? others : others | 15;
         struct weir_ring_options options = {.without = without, .entries = 8};
         struct io io;
         io_open(&io, NULL, &options);
@@ -962,6 +1069,90 @@ static void everything_works_without_any_of_the_features(void **state)
     }
 }
 
+/* Where the kernel refuses the thread it does without. */
+static void a_thread_of_the_kernel_may_take_what_is_submitted(void **state)
+{
+    enum { MANY = 500 };
+    static struct io_call calls[MANY];
+    const struct weir_ring_options options = {.with = WEIR_RING_SQPOLL, .entries = 4};
+    struct io io;
+
+    (void)state;
+    io_open(&io, NULL, &options);
+    bool on = (weir_ring_features(io.ring) & WEIR_RING_SQPOLL) != 0;
+    const char *text = weir_ring_feature_text(io.ring, WEIR_RING_SQPOLL);
+    if (io_backend == WEIR_BACKEND_POLL)
+        assert_string_equal(text, "io_uring only");
+    else
+        assert_string_equal(text, on ? "on" : "the kernel refuses it");
+    if (on)
+        assert_int_equal(weir_ring_features(io.ring) & WEIR_RING_DEFER_TASKRUN, 0);
+    use(&io);
+    for (unsigned i = 0; i < MANY; i++) {
+        io_call_init(&calls[i]);
+        assert_int_equal(weir_ring_timeout(io.ring, &calls[i].op, i % 2 * MS), 0);
+    }
+    for (unsigned i = 0; i < MANY; i++)
+        assert_int_equal(io_call_wait(&io, &calls[i]), 0);
+    for (unsigned i = 0; i < MANY; i++)
+        assert_int_equal(calls[i].completions, 1);
+    io_close(&io);
+}
+
+static void *write_slowly(void *argument)
+{
+    const int *fds = argument;
+    for (unsigned i = 0; i < 4; i++) {
+        usleep(3000);
+        io_write_all(fds[2 * i + 1], "x", 1);
+    }
+    return NULL;
+}
+
+static void a_wait_may_be_for_several_completions(void **state)
+{
+    const struct weir_ring_options options = {
+        .batch = 4, .batch_wait_us = 200000, .spin_us = WEIR_RING_NO_SPIN};
+    struct io_call calls[4];
+    struct io io;
+    pthread_t thread;
+    int fds[8];
+    int rc = 0;
+
+    (void)state;
+    io_open(&io, NULL, &options);
+    bool on = (weir_ring_features(io.ring) & WEIR_RING_MIN_WAIT) != 0;
+    for (unsigned i = 0; i < 4; i++) {
+        io_pair(&fds[2 * i], false);
+        io_call_init(&calls[i]);
+        assert_int_equal(weir_sock_receive(io.ring, &calls[i].op, fds[2 * i]), 0);
+    }
+    assert_int_equal(weir_ring_run(io.ring, 0), 0);
+    /* A writer that the machine keeps from running is given another chance. */
+    for (unsigned round = 1; rc != 4; round++) {
+        assert_int_equal(pthread_create(&thread, NULL, write_slowly, fds), 0);
+        rc = io_wait(&io, -1);
+        for (unsigned i = 0; i < 4; i++)
+            io_until(&io, &calls[i].completions, round);
+        assert_int_equal(pthread_join(thread, NULL), 0);
+        if (!on)
+            break;
+    }
+    /* Fewer end it when the time for that is over, none when all of it is. */
+    uint64_t begin = io_now_ms();
+    assert_int_equal(io_wait(&io, MS), 0);
+    io_write_all(fds[1], "x", 1);
+    assert_int_equal(io_wait(&io, -1), 1);
+    if (on)
+        assert_true(io_now_ms() - begin >= 200);
+    for (unsigned i = 0; i < 4; i++) {
+        close(fds[2 * i + 1]);
+        assert_int_equal(io_call_wait(&io, &calls[i]), 0);
+        close(fds[2 * i]);
+    }
+    io_close(&io);
+}
+
 static void options_out_of_range_are_refused(void **state)
 {
     static const struct weir_ring_options wrong[] = {
@@ -972,6 +1163,11 @@ static void options_out_of_range_are_refused(void **state)
         {.receive_blocks = 65536},
         {.receive_block_bytes = (1u << 30) + 1},
         {.receive_block_bytes = UINT32_MAX},
+        {.spin_us = WEIR_RING_SPIN_MAX_US + 1},
+        {.spin_us = WEIR_RING_NO_SPIN - 1},
+        {.with = WEIR_RING_BUFFERS},
+        {.batch = 4097},
+        {.batch_wait_us = 1000001},
         {.backend = (enum weir_backend)3},
     };
     struct weir_pool *pool = test_pool_create(NULL);
@@ -1193,13 +1389,16 @@ static void a_ring_says_what_it_has_and_why(void **state)
     for (unsigned i = 0; i < 2; i++) {
         io_open(&io, NULL, i == 0 ? &options : NULL);
         assert_string_equal(weir_ring_backend_text(io.ring), "chosen by option");
-        for (uint32_t bit = 1; bit <= WEIR_RING_RECEIVE_BY_PARTS; bit <<= 1) {
+        for (uint32_t bit = 1; bit <= WEIR_RING_SQPOLL; bit <<= 1) {
             const char *text = weir_ring_feature_text(io.ring, bit);
             bool on = (weir_ring_features(io.ring) & bit) != 0;
             assert_int_equal(strcmp(text, "on") == 0, on);
             if (polls && bit != WEIR_RING_RECEIVE_BY_PARTS)
                 assert_string_equal(text, "io_uring only");
         }
+        if (!polls)
+            assert_string_equal(weir_ring_feature_text(io.ring, WEIR_RING_SQPOLL),
+                                "not asked for by option");
         if (i == 0)
             assert_string_equal(weir_ring_feature_text(io.ring, WEIR_RING_RECEIVE_BY_PARTS),
                                 "switched off by option");
@@ -1241,11 +1440,16 @@ int main(void)
         IO_TEST(a_task_may_defer_itself_and_forget_others),
         IO_TEST(a_turn_with_nothing_to_wait_for_returns_at_once),
         IO_TEST(a_turn_ends_when_its_time_is_over),
+        IO_TEST(a_wait_that_spins_finds_what_comes_meanwhile),
+        IO_TEST(a_spin_that_finds_nothing_ends_in_sleep),
+        IO_TEST(spinning_is_the_default_where_there_are_processors_for_it),
         IO_TEST(a_signal_ends_the_wait_and_loses_nothing),
         IO_TEST(destroying_ends_requests_of_every_kind),
         IO_TEST(what_is_started_while_destroying_is_refused),
         IO_TEST(a_block_that_is_being_sent_is_held_until_it_has_left),
         IO_TEST(everything_works_without_any_of_the_features),
+        IO_TEST(a_thread_of_the_kernel_may_take_what_is_submitted),
+        IO_TEST(a_wait_may_be_for_several_completions),
         IO_TEST(options_out_of_range_are_refused),
         IO_TEST(options_at_their_bounds_work),
         IO_TEST(creating_fails_cleanly_wherever_memory_ends),

@@ -557,7 +557,7 @@ static void a_starved_receive_goes_on_when_another_thread_drops(void **state)
      * touch what the thread works on. */
     receiver.keep = 0;
     while (receiver.received < 5 * sizeof bytes)
-        assert_true(weir_ring_run(io->ring, -1) >= 0);
+        assert_true(io_wait(io, -1) >= 0);
     pthread_join(thread, NULL);
     close(scarce.fds[1]);
     scarce.fds[1] = -1;

@@ -190,7 +190,7 @@ static void exchange(struct io *io, struct service *service, struct client *clie
     client->wanted += count;
     ask(client);
     while (client->answered < client->wanted || service->writing != 0)
-        if (weir_ring_run(io->ring, 100 * 1000000) < 0)
+        if (io_wait(io, 100 * 1000000) < 0)
             client->bad++;
 }
 

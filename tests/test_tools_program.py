@@ -415,7 +415,8 @@ def test_no_ring(weir):
 def test_features(weir):
     """what is on and why not: chosen, forced off by the system, and wrong usage"""
     names = ["backend", "backend reason", "single issuer", "deferred task work", "registered ring",
-             "receive by parts", "debug library"]
+             "receive by parts", "registered buffers", "waits for several",
+             "kernel submission thread", "debug library"]
 
     def features(*arguments, **more):
         done = subprocess.run([weir.program, "features", *arguments], capture_output=True,
@@ -428,6 +429,7 @@ def test_features(weir):
     polls = features("--backend", "poll")
     equal((polls["backend"], polls["backend reason"]), ("poll", "chosen by option"))
     equal((polls["single issuer"], polls["receive by parts"]), ("io_uring only", "on"))
+    equal(polls["registered buffers"], "io_uring only")
     refused = features(preexec_fn=forbid_io_uring)
     equal((refused["backend"], refused["registered ring"]), ("poll", "io_uring only"))
     expect(refused["backend reason"].startswith("io_uring is not allowed here"), refused)

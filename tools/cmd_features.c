@@ -74,6 +74,9 @@ static void show(const struct weir_ring *ring)
         {WEIR_RING_DEFER_TASKRUN, "deferred task work"},
         {WEIR_RING_REGISTERED, "registered ring"},
         {WEIR_RING_RECEIVE_BY_PARTS, "receive by parts"},
+        {WEIR_RING_BUFFERS, "registered buffers"},
+        {WEIR_RING_MIN_WAIT, "waits for several"},
+        {WEIR_RING_SQPOLL, "kernel submission thread"},
     };
     bool debug = (weir_features() & WEIR_FEATURE_DEBUG) != 0;
 
