@@ -1218,6 +1218,9 @@ static void each_broken_invariant_is_found(void **state)
     BREAKS(buf->inline_segments[0].size += 1, "the segments' sizes do not add up");
     BREAKS(buf->settled_bytes += 1, "the segments' sizes do not add up");
     BREAKS(buf->growth.limit = 10, "the limit is exceeded");
+    BREAKS(buf->links_left = 1, "there are more links set aside than can be made");
+    BREAKS((buf->mixed = false, buf->spare_taken = 99),
+           "references are neither an entry's nor to spare");
     BREAKS(buf->message_fixed = 100, "the message is larger than the buffer");
     BREAKS(buf->message_index = buf->count, "the message begins behind itself");
     BREAKS(buf->end = NULL, "half of a segment is open");
