@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fuzz_record_schema: any bytes are read as a schema, or refused with a reason. One that was read is
- * sound, and is the same when it is written and read again; and any bytes are read by it as a record
- * or refused, are shown, and are the same when they are packed and read again.
+ * fuzz_record_schema: any bytes are read as a schema, or refused with a reason. One that was read
+ * is sound, and is the same when it is written and read again; and any bytes are read by it as a
+ * record or refused, are shown, and are the same when they are packed and read again.
  *
  * The first two bytes are the size of the schema; the record is the rest.
  */

@@ -2,9 +2,9 @@
 /*
  * batch: records of ten fields by the batch, against the same one by one.
  *
- * 1024 batches of 64 different records each, of about 114 bytes packed. A message is a batch; output
- * goes to one buffer, and what is read to one batch, which are emptied after each. A column is one
- * field of all records of a batch, gathered into an array.
+ * 1024 batches of 64 different records each, of about 114 bytes packed. A message is a batch;
+ * output goes to one buffer, and what is read to one batch, which are emptied after each. A column
+ * is one field of all records of a batch, gathered into an array.
  */
 #include "bench.h"
 
