@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * log: an append-only file of messages that any MessagePack reader can read.
+ *
+ * Messages are numbered from 1 and lie in blocks with checksums. Here is the format, how blocks are
+ * made and how they are found again; nothing of this does any I/O.
+ *
+ *     struct weir_log_block block;
+ *     rc = weir_log_block_begin(&block, &buf, id, 1);
+ *     rc = weir_log_block_append(&block, &message, 1);        // as often as there are messages
+ *     rc = weir_log_block_finish(&block, 0, 0);               // the buffer's bytes are the file's
+ *     ...
+ *     weir_log_scan_init(&scan, file);
+ *     while ((rc = weir_log_scan_next(&scan, &found)) != -EAGAIN)
+ *         if (rc == 0)
+ *             look_at(found.first, found.messages);
+ *         else
+ *             tell(scan.gap);                                 // and go on behind it
+ *     if (scan.fault.error != 0)
+ *         cut_off_at(scan.end);
+ *
+ * Format       The file is a sequence of MessagePack values: block heads, each with its messages
+ *              behind it as they are, and padding. Head and padding are ext values of type 119
+ *              ('w'); the first byte of their payload says which. All numbers are big-endian.
+ *
+ *              offset  bytes  a head
+ *              0       4      c7 2d 77 42: ext 8 of 45 bytes, type 119; 'B', a block
+ *              4       4      size of the messages, 1 to 2^30
+ *              8       8      id of the log: random, not 0, the same in all its blocks
+ *              16      8      number of the first message, from 1
+ *              24      4      count of messages, 1 to the size
+ *              28      4      how many of the messages before this block were not known to be
+ *                             durable when it was made; 2^32 - 1: that many or more
+ *              32      8      XXH3 (64 bits, seed 0) of the messages
+ *              40      8      XXH3 (64 bits, seed 0) of the 40 bytes before
+ *              48             the messages
+ *
+ *              Padding is an ext value of 3 bytes or more whose payload is 'P' (0x50) and then only
+ *              zeros: fixext 1 for 3 bytes, otherwise the shortest of ext 8, 16 and 32. It stands
+ *              between blocks, never in one. Numbers go up without a hole from block to block, and
+ *              from segment to segment. An empty file is an empty log.
+ *
+ *              Other readers tell heads and padding from messages by type 119 and leave them out.
+ *              (A message may be an ext of that type itself: in a block it is one all the same.)
+ * Damage       What a head's checksum vouches for is believed, so damage within messages costs one
+ *              block. Elsewhere the next whole block is searched for, which must have the log's id
+ *              and a number that is not behind. Bytes behind the last whole block are a torn tail:
+ *              what was being written when the power failed.
+ * Checksums    find accidents. Who can write to the file can make blocks of his own.
+ * Bounds       Every byte is hashed at most twice and searched at most once; nothing is allocated
+ *              but by the index.
+ * Threads      any, one at a time.
+ * Source       MessagePack specification, "ext format family" (github.com/msgpack/msgpack,
+ *              spec.md); xxHash fast digest algorithm (github.com/Cyan4973/xxHash, doc/).
+ */
+#ifndef WEIR_LOG_H
+#define WEIR_LOG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <weir/base.h>
+#include <weir/batch.h>
+#include <weir/buf.h>
+#include <weir/pool.h>
+#include <weir/slice.h>
+#include <weir/unpack.h>
+#include <weir/view.h>
+
+WEIR_BEGIN_DECLS
+
+/** The ext type of heads and padding. */
+#define WEIR_LOG_EXT_TYPE 119
+
+/** Size of a block's head. */
+#define WEIR_LOG_HEAD_BYTES 48
+
+/** The most bytes of messages in a block. */
+#define WEIR_LOG_BLOCK_MAX_BYTES ((size_t)1 << 30)
+
+/** The largest alignment that padding serves. */
+#define WEIR_LOG_ALIGN_MAX_BYTES ((size_t)1 << 20)
+
+/* --- making blocks ---------------------------------------------------------------------------- */
+
+/** A block under way. The caller's storage; fields are private but for those said. */
+struct weir_log_block {
+    struct weir_buf *buf;
+    uint8_t *head;       /* where it will be written */
+    size_t offset_bytes; /* of the head from the buffer's front */
+    size_t size_bytes;   /**< of its messages so far */
+    uint64_t id;
+    uint64_t first; /**< number of its first message */
+    uint32_t count; /**< of its messages so far */
+};
+
+/**
+ * Begin a block at the end of @buf.
+ *
+ * Until it is finished nothing else may be appended to @buf, and nothing consumed.
+ *
+ * @block    any content
+ * @id       of the log, not 0 (asserted)
+ * @first    number of the first message, not 0 (asserted)
+ * Returns   0; -ENOMEM, -ENOBUFS, -EOVERFLOW of the buffer: it is as before.
+ */
+WEIR_API int weir_log_block_begin(struct weir_log_block *block, struct weir_buf *buf, uint64_t id,
+                                  uint64_t first);
+
+/**
+ * Append @count messages, linked or copied as weir_buf_append_slice() decides.
+ *
+ * @messages whole MessagePack values, one after the other; that there are @count of them, 1 or
+ *           more, is the caller's word. The slice stays the caller's.
+ * Returns   0; -EOVERFLOW the block would exceed WEIR_LOG_BLOCK_MAX_BYTES; -EINVAL fewer bytes than
+ *           messages, or no message; -ENOMEM, -ENOBUFS of the buffer. On an error nothing changed.
+ */
+WEIR_API int weir_log_block_append(struct weir_log_block *block, const struct weir_slice *messages,
+                                   uint32_t count);
+
+/**
+ * Write the head, and padding behind the messages. The block needs a message (asserted).
+ *
+ * @pending   how many messages before this block are not known to be durable
+ * @pad_bytes what weir_log_pad_bytes() said; 0: none
+ * Returns    0; with @pad_bytes only: -ENOMEM, -ENOBUFS of the buffer, nothing changed: it may be
+ *            finished without.
+ * Cost       one pass over the messages.
+ */
+WEIR_API int weir_log_block_finish(struct weir_log_block *block, uint64_t pending,
+                                   size_t pad_bytes);
+
+/**
+ * Bytes of padding to be put at @offset of the file, so that what follows is aligned.
+ *
+ * @align_bytes  a power of two up to WEIR_LOG_ALIGN_MAX_BYTES (asserted); 8 or more, or 1
+ * Returns       0, or 3 up to @align_bytes + 2: padding has no less than 3 bytes.
+ */
+WEIR_API size_t weir_log_pad_bytes(uint64_t offset, size_t align_bytes);
+
+/** Append @pad_bytes of padding, 0 or at least 3 (asserted), to @buf. Returns as the buffer. */
+WEIR_API int weir_log_pad(struct weir_buf *buf, size_t pad_bytes);
+
+/* --- finding blocks --------------------------------------------------------------------------- */
+
+/** A whole block. */
+struct weir_log_found {
+    size_t offset;             /**< of its head from the start of the input */
+    uint64_t first;            /**< number of its first message */
+    uint32_t count;            /**< of messages */
+    uint32_t pending;          /**< messages before it that were not known to be durable */
+    struct weir_view messages; /**< in the input */
+};
+
+/** Bytes or numbers between whole blocks that are not what they should be. */
+struct weir_log_gap {
+    size_t offset;     /**< where it begins */
+    size_t size_bytes; /**< up to the next whole block; 0 if only numbers are missing */
+    uint64_t first;    /**< number of the first message that is missing; 0: unknown, see count */
+    uint64_t count;    /**< of missing messages; 0: only padding was damaged, or first is unknown */
+    const char *reason; /**< one static line, for people */
+};
+
+/** The caller's storage for a scan. Fields are for reading. */
+struct weir_log_scan {
+    struct weir_view input;
+    size_t offset;    /**< where it goes on */
+    size_t end;       /**< behind the last whole block or padding */
+    uint64_t id;      /**< of the log; 0: no block was found yet */
+    uint64_t next;    /**< number of the next message; 0: any */
+    uint64_t blocks;  /**< found */
+    uint64_t gaps;    /**< found */
+    uint64_t durable; /**< highest number that a block found so far says was durable before it */
+    bool heads_only;  /**< may be set: messages are not compared with their checksum */
+    struct weir_log_gap gap; /**< the last one */
+    struct weir_fault fault; /**< at the end: error 0, or -EAGAIN with the torn tail's offset */
+};
+
+/**
+ * Begin a scan, with any number.
+ *
+ * @input    a log, or the part of one that begins with a block; must outlive the scan
+ */
+WEIR_API void weir_log_scan_init(struct weir_log_scan *scan, struct weir_view input);
+
+/** Go on at @offset, where a block begins, with message @next expected; 0: any. */
+WEIR_API void weir_log_scan_seek(struct weir_log_scan *scan, size_t offset, uint64_t next);
+
+/**
+ * The next whole block.
+ *
+ * @ret      written on success only; its view lies in the input
+ * Returns   0; -EBADMSG scan->gap tells what lies before the next whole block, which the next call
+ *           returns; -EAGAIN there is no more whole block: scan->end is where the last one ended,
+ *           and scan->fault says whether the input ends there.
+ */
+WEIR_API int weir_log_scan_next(struct weir_log_scan *scan, struct weir_log_found *ret);
+
+/**
+ * Whether bytes in which no whole block was found may be the beginning of a log all the same: none,
+ * a head that was cut off, or zeros, as a power failure leaves them. Else they are somebody else's.
+ */
+WEIR_API bool weir_log_may_begin(struct weir_view input);
+
+/** The messages of a block, one after the other. The caller's storage. */
+struct weir_log_messages {
+    struct weir_unpacker unpacker; /* private */
+    uint64_t number;               /**< of the message that was handed out last */
+    uint32_t left;                 /**< messages that follow */
+};
+
+/** Begin with the first message of @found. */
+WEIR_API void weir_log_messages_init(struct weir_log_messages *messages,
+                                     const struct weir_log_found *found);
+
+/**
+ * The next message.
+ *
+ * @ret      written on success only: lies where the block lies
+ * Returns   0; -EAGAIN that was the last one; -EBADMSG the block, whatever its checksum says, does
+ *           not hold as many MessagePack values as its head says: sticky.
+ */
+WEIR_API int weir_log_messages_next(struct weir_log_messages *messages, struct weir_view *ret);
+
+/* --- finding messages by number --------------------------------------------------------------- */
+
+/** Where a block begins. */
+struct weir_log_entry {
+    uint64_t first;   /**< number of its first message */
+    uint64_t offset;  /**< in its segment */
+    uint64_t segment; /**< the caller's count of files */
+};
+
+/** Some of a log's blocks, in order. Zeroed, weir_log_index_fini() takes it. Private. */
+struct weir_log_index {
+    struct weir_batch entries;
+    uint64_t every_bytes;
+};
+
+/**
+ * Prepare an empty index over @pool, which must outlive it.
+ *
+ * @every_bytes  distance in the file from an entry to the next, at least; 0: each block
+ */
+WEIR_API void weir_log_index_init(struct weir_log_index *index, struct weir_pool *pool,
+                                  uint64_t every_bytes);
+
+/** Give its memory back. */
+WEIR_API void weir_log_index_fini(struct weir_log_index *index);
+
+/**
+ * Note a block, if it lies behind all that are noted and far enough from the last one.
+ *
+ * Returns   0, also if there was no need to; -ENOMEM, -ENOBUFS of the pool: nothing changed.
+ */
+WEIR_API int weir_log_index_add(struct weir_log_index *index, const struct weir_log_entry *entry);
+
+/**
+ * The last entry that is not behind message @number.
+ *
+ * @ret      written on success only
+ * Returns   0; -ENOENT there is none.     Cost  logarithmic.
+ */
+WEIR_API int weir_log_index_find(const struct weir_log_index *index, uint64_t number,
+                                 struct weir_log_entry *ret);
+
+WEIR_END_DECLS
+
+#endif /* WEIR_LOG_H */
