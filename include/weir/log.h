@@ -2,8 +2,9 @@
 /**
  * log: an append-only file of messages that any MessagePack reader can read.
  *
- * Messages are numbered from 1 and lie in blocks with checksums. Here is the format, how blocks are
- * made and how they are found again; nothing of this does any I/O.
+ * Messages are numbered from 1 and lie in blocks with checksums. First come the format, how blocks
+ * are made and how they are found again, in memory, a mapped file for example (weir_file_map());
+ * then a log that is written through a ring: see weir_log_open().
  *
  *     struct weir_log_block block;
  *     rc = weir_log_block_begin(&block, &buf, id, 1);
@@ -49,7 +50,7 @@
  * Checksums    find accidents. Who can write to the file can make blocks of his own.
  * Bounds       Every byte is hashed at most twice and searched at most once; nothing is allocated
  *              but by the index.
- * Threads      any, one at a time.
+ * Threads      any, one at a time; a log on a ring: the ring's.
  * Source       MessagePack specification, "ext format family" (github.com/msgpack/msgpack,
  *              spec.md); xxHash fast digest algorithm (github.com/Cyan4973/xxHash, doc/).
  */
@@ -64,6 +65,7 @@
 #include <weir/batch.h>
 #include <weir/buf.h>
 #include <weir/pool.h>
+#include <weir/ring.h>
 #include <weir/slice.h>
 #include <weir/unpack.h>
 #include <weir/view.h>
@@ -264,6 +266,146 @@ WEIR_API int weir_log_index_add(struct weir_log_index *index, const struct weir_
  */
 WEIR_API int weir_log_index_find(const struct weir_log_index *index, uint64_t number,
                                  struct weir_log_entry *ret);
+
+/* --- a log on a ring -------------------------------------------------------------------------- */
+
+struct weir_log;
+
+/** Preallocate nothing. */
+#define WEIR_LOG_NO_EXTENTS UINT64_MAX
+
+#define WEIR_LOG_FLIGHTS_MAX 16
+#define WEIR_LOG_SEGMENTS_MAX 999999
+#define WEIR_LOG_SEGMENT_MAX_BYTES ((uint64_t)1 << 40)
+
+/** How a log is written. Zeroed: the defaults. */
+struct weir_log_options {
+    size_t block_bytes; /**< messages of a full block; 0: 256 Ki. A larger message has its own */
+    size_t align_bytes; /**< each block ends and begins at a multiple, padded; 0: 1, not padded */
+    uint64_t segment_bytes; /**< a new file is begun once one has so many bytes; 0: 1 Gi */
+    uint64_t extent_bytes;  /**< the file is given space by so many; 0: 16 Mi, or _NO_EXTENTS */
+    uint32_t flights;       /**< blocks that are filled and written at a time; 0: 4 */
+    bool ack_written;       /**< done() is called once it is written: what a crash of the program
+                                 survives, not a power failure. Nothing is synced until close */
+    /** Called when an append that was refused with -EAGAIN may be tried again; may be NULL. */
+    void (*on_room)(struct weir_log *log, void *user);
+    void *user; /**< handed to on_room */
+};
+
+/** What weir_log_open() found. */
+struct weir_log_report {
+    uint64_t last;           /**< number of the last message; 0: the log is empty */
+    uint32_t segment;        /**< number of the last file; 0: the path itself */
+    uint64_t end_bytes;      /**< of the last file, as it is now */
+    uint64_t cut_bytes;      /**< that were cut off there, behind the last whole block */
+    uint64_t gaps;           /**< places in the last file where bytes or numbers are damaged */
+    uint64_t missing;        /**< messages that are missing there */
+    bool missing_durable;    /**< the first of them had been durable: a later block says so */
+    struct weir_log_gap gap; /**< the first of the gaps */
+    const char *reason;      /**< why it was cut, or cannot be opened; "" */
+};
+
+/** Somebody who waits for messages to be durable. The caller's storage, kept until done(). */
+struct weir_log_waiter {
+    /** Called once; @error 0: they are durable; else what failed, and they are not in the log. */
+    void (*done)(struct weir_log_waiter *waiter, int error);
+    void *user;                   /**< the caller's */
+    uint64_t last;                /**< number of the last of the messages, set by the append */
+    struct weir_log_waiter *next; /* private */
+};
+
+/** What a log did and holds. Numbers are of messages. */
+struct weir_log_stats {
+    uint64_t appended;      /**< the last one appended, */
+    uint64_t written;       /**< written, */
+    uint64_t durable;       /**< and durable */
+    uint64_t segment;       /**< the file that is written to, and its size */
+    uint64_t segment_bytes; /* */
+    uint64_t blocks;        /**< made */
+    uint64_t writes;    /**< vectored writes, one for a block but for long lists and short ones */
+    uint64_t syncs;     /**< fdatasync(2) */
+    uint64_t extents;   /**< times that space was given to the file */
+    uint64_t rotations; /**< files begun */
+    uint64_t failures;  /**< of writes and syncs, as far as they were rolled back */
+    uint64_t bytes_copied;  /**< of messages too small to be linked */
+    uint64_t waiting_bytes; /**< in blocks that are not written */
+};
+
+/**
+ * Open or create a log for appending.
+ *
+ * The last file is read through. What lies behind its last whole block is cut off, whole blocks
+ * are kept wherever they lie, and @report tells of both. A file that is not a log is left alone.
+ *
+ *     rc = weir_log_open(ring, "events.log", NULL, &log, &report);
+ *     waiter->done = stored;
+ *     rc = weir_log_append(log, &message, 1, waiter);
+ *     ...
+ *     while (!weir_log_is_idle(log))
+ *         weir_ring_run(ring, -1);
+ *     weir_log_close(log);
+ *
+ * Files        @path, then @path.000001 and so on: each a log's part that readers read one after
+ *              the other, with nothing missing between. The one with @path is locked, flock(2), for
+ *              all of them, so it has to stay; old ones may be emptied, not removed.
+ * Commits      What is appended while a commit is under way becomes the next one: a block that is
+ *              full is written at once, a partial one when the sync before it is over, or when
+ *              nothing was under way at the end of the turn. So one fdatasync(2) serves everybody
+ *              who waits, and no write waits for it.
+ * Failures     A write that fails for want of space (ENOSPC, EDQUOT, EFBIG) fails the messages that
+ *              are not written; they are cut off, and appending may be tried again. Any other
+ *              failed write, and a failed sync above all, is final: nothing is acknowledged from
+ *              then on and weir_log_append() returns the error.
+ * Copies       Messages below 4096 bytes are copied into the block, counted; larger ones are
+ *              written from where they lie, which is held until then.
+ *
+ * @ring     the log is of its thread and its pool; close it first
+ * @options  NULL or zeroed: the defaults
+ * @ret      written on success only
+ * @report   NULL, or written always
+ * Returns   0; -EWOULDBLOCK another process has it open, or this one has; -EPROTO the file is not a
+ *           log; -EINVAL options out of range, no regular file; -ENAMETOOLONG; -ENOMEM, -ENOBUFS of
+ *           the pool; or an error of open(2), flock(2), mmap(2), ftruncate(2), fdatasync(2).
+ * Cost      blocking; reads the last file.
+ */
+WEIR_API int weir_log_open(struct weir_ring *ring, const char *path,
+                           const struct weir_log_options *options, struct weir_log **ret,
+                           struct weir_log_report *report);
+
+/**
+ * Append @count messages, which stay together in one block.
+ *
+ * @messages whole MessagePack values, see weir_log_block_append(); stays the caller's
+ * @waiter   done is set; kept until it is called, never from within this call. In order of appends.
+ * Returns   0; -EAGAIN all blocks are under way, a file is full, or a failure is being cleared up:
+ *           try again after on_room; -EINVAL, -EOVERFLOW as weir_log_block_append(); -ENOMEM,
+ *           -ENOBUFS of the pool; the error of the next file's opening; the error that the log
+ *           failed with, for good. On an error nothing is appended and done is not called.
+ * Cost      a copy of small messages; now and then a checksum of a block, or space for the file.
+ */
+WEIR_API int weir_log_append(struct weir_log *log, const struct weir_slice *messages,
+                             uint32_t count, struct weir_log_waiter *waiter);
+
+/** Whether nothing is under way, and nobody waits. */
+WEIR_API bool weir_log_is_idle(const struct weir_log *log);
+
+/**
+ * Give spare space of the file back, close it, and free the log. Not from within done() or on_room.
+ *
+ * @log      NULL is allowed and does nothing
+ * Returns   0; -EBUSY it is not idle: nothing happened; or, the log being gone all the same, an
+ *           error of ftruncate(2), or with ack_written of fdatasync(2).
+ */
+WEIR_API int weir_log_close(struct weir_log *log);
+
+/** Number of the last message that was acknowledged, or there when the log was opened. */
+WEIR_API uint64_t weir_log_last(const struct weir_log *log);
+
+/** 0, or what the log failed with for good. */
+WEIR_API int weir_log_error(const struct weir_log *log);
+
+/** What the log did and holds. */
+WEIR_API struct weir_log_stats weir_log_stats(const struct weir_log *log);
 
 WEIR_END_DECLS
 
