@@ -636,6 +636,127 @@ static void full_files_are_followed_by_numbered_ones(void **state)
     place_close(place);
 }
 
+/* --- reading ---------------------------------------------------------------------------------- */
+
+static void expect_next(struct weir_log_reader *reader, uint64_t number)
+{
+    struct weir_log_message got;
+    uint8_t wanted[16384];
+    assert_int_equal(weir_log_reader_next(reader, &got), 0);
+    assert_int_equal(got.number, number);
+    assert_int_equal(got.bytes.size, size_of(number));
+    test_fill(wanted, got.bytes.size, number);
+    assert_memory_equal(got.bytes.data + 5, wanted + 5, got.bytes.size - 5);
+}
+
+static void a_log_is_read_in_order_while_it_grows(void **state)
+{
+    struct weir_log_options options = {.block_bytes = 1000, .segment_bytes = 5000};
+    struct place *place = place_open(&options, NULL);
+    struct weir_log_reader reader;
+    struct weir_log_message got = {77, {NULL, 0}};
+    uint64_t next = 1;
+
+    (void)state;
+    assert_int_equal(weir_log_reader_open(&reader, place->io.pool, place->path), 0);
+    assert_int_equal(weir_log_reader_next(&reader, &got), -EAGAIN);
+    for (unsigned step = 1; step < 60; step += 7) {
+        append_all(place, next, next + step - 1);
+        settle(place);
+        for (unsigned i = 0; i < step; i++)
+            expect_next(&reader, next++);
+        assert_int_equal(weir_log_reader_next(&reader, &got), -EAGAIN);
+        assert_int_equal(reader.scan.fault.error, 0);
+    }
+    assert_int_equal(got.number, 77);
+    assert_int_equal(reader.segment, weir_log_stats(place->log).segment);
+    assert_true(reader.segment > 3);
+    weir_log_reader_close(&reader);
+    weir_log_reader_close(&reader);
+    place_close(place);
+}
+
+static void a_message_is_found_by_its_number(void **state)
+{
+    struct weir_log_options options = {.block_bytes = 3000, .segment_bytes = 300000};
+    struct place *place = place_open(&options, NULL);
+    struct weir_log_reader reader;
+    struct weir_log_message got;
+    struct test_random random;
+
+    (void)state;
+    test_random_init(&random);
+    append_all(place, 1, 3000);
+    settle(place);
+    assert_true(weir_log_stats(place->log).segment >= 2);
+    assert_int_equal(weir_log_reader_open(&reader, place->io.pool, place->path), 0);
+    for (unsigned i = 0; i < 300; i++) {
+        uint64_t number = 1 + test_random_below(&random, 3000);
+        assert_int_equal(weir_log_reader_seek(&reader, number), 0);
+        for (uint64_t n = number; n < number + 3 && n <= 3000; n++)
+            expect_next(&reader, n);
+    }
+    assert_true(weir_batch_count(&reader.index.entries) > 5);
+    assert_int_equal(weir_log_reader_seek(&reader, 0), -EINVAL);
+    assert_int_equal(weir_log_reader_seek(&reader, 3001), -ENOENT);
+    assert_int_equal(weir_log_reader_next(&reader, &got), -EAGAIN);
+    append_all(place, 3001, 3002);
+    settle(place);
+    expect_next(&reader, 3001);
+    assert_int_equal(weir_log_reader_seek(&reader, 3002), 0);
+    expect_next(&reader, 3002);
+    /* A message that is kept outlives the reader. */
+    assert_int_equal(weir_log_reader_seek(&reader, 20), 0);
+    assert_int_equal(weir_log_reader_next(&reader, &got), 0);
+    struct weir_slice kept = weir_slice_adopt(got.bytes, weir_block_hold(reader.map.block));
+    weir_log_reader_close(&reader);
+    assert_int_equal(kept.view.size, size_of(20));
+    assert_int_equal(kept.view.data[0], 0xc6);
+    weir_slice_drop(&kept);
+    place_close(place);
+}
+
+static void reading_goes_on_behind_what_is_damaged(void **state)
+{
+    static uint8_t bytes[65536];
+    struct place *place = place_open(NULL, NULL);
+    struct weir_log_reader reader;
+    struct weir_log_message got;
+    size_t starts[4];
+
+    (void)state;
+    size_t size = three_blocks(place, bytes, starts);
+    bytes[starts[1] + 60] ^= 1;
+    write_file(place, bytes, size - 1);
+    assert_int_equal(weir_log_reader_open(&reader, place->io.pool, place->path), 0);
+    expect_next(&reader, 1);
+    expect_next(&reader, 2);
+    /* The block behind is not whole either, so this is the end. */
+    assert_int_equal(weir_log_reader_next(&reader, &got), -EAGAIN);
+    assert_int_equal(reader.scan.fault.error, -EAGAIN);
+    assert_int_equal(reader.scan.fault.offset, starts[1]);
+    write_file(place, bytes, size);
+    assert_int_equal(weir_log_reader_next(&reader, &got), -EBADMSG);
+    assert_int_equal(reader.scan.gap.offset, starts[1]);
+    assert_int_equal(reader.scan.gap.size_bytes, starts[2] - starts[1]);
+    assert_int_equal(reader.scan.gap.first, 3);
+    assert_int_equal(reader.scan.gap.count, 2);
+    expect_next(&reader, 5);
+    expect_next(&reader, 6);
+    assert_int_equal(weir_log_reader_seek(&reader, 4), -EBADMSG);
+    expect_next(&reader, 5);
+    /* Where its head is gone, too, nothing says that it was there. */
+    bytes[starts[1]] ^= 1;
+    write_file(place, bytes, size);
+    weir_log_reader_close(&reader);
+    assert_int_equal(weir_log_reader_open(&reader, place->io.pool, place->path), 0);
+    assert_int_equal(weir_log_reader_seek(&reader, 4), -ENOENT);
+    expect_next(&reader, 5);
+    weir_log_reader_close(&reader);
+    assert_int_equal(weir_log_reader_open(&reader, place->io.pool, "/nowhere/at/all"), -ENOENT);
+    place_close(place);
+}
+
 /* --- failures --------------------------------------------------------------------------------- */
 
 static void want_of_space_fails_what_is_not_written_and_passes(void **state)
@@ -875,6 +996,9 @@ int main(void)
         IO_TEST_ONCE(every_torn_tail_is_cut_back_and_told),
         IO_TEST_ONCE(every_flipped_byte_costs_one_block_and_is_told),
         IO_TEST(full_files_are_followed_by_numbered_ones),
+        IO_TEST_ONCE(a_log_is_read_in_order_while_it_grows),
+        IO_TEST_ONCE(a_message_is_found_by_its_number),
+        IO_TEST_ONCE(reading_goes_on_behind_what_is_damaged),
         IO_TEST(want_of_space_fails_what_is_not_written_and_passes),
         IO_TEST(a_full_file_system_is_told_and_passes),
         IO_TEST(a_failed_sync_is_final),

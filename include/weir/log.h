@@ -267,6 +267,78 @@ WEIR_API int weir_log_index_add(struct weir_log_index *index, const struct weir_
 WEIR_API int weir_log_index_find(const struct weir_log_index *index, uint64_t number,
                                  struct weir_log_entry *ret);
 
+/* --- reading a log ---------------------------------------------------------------------------- */
+
+/** A message of a log. */
+struct weir_log_message {
+    uint64_t number;
+    struct weir_view bytes; /**< lies in the mapped file */
+};
+
+/** The files of a log, read in place. The caller's storage; fields are for reading. */
+struct weir_log_reader {
+    struct weir_pool *pool;
+    const char *path;
+    uint32_t segment;          /**< number of the file that is read; 0: the path itself */
+    bool in_block;             /* messages of found follow */
+    struct weir_slice map;     /**< the file; may be held, and cut into slices that outlive it */
+    struct weir_log_scan scan; /**< gap and fault in it */
+    struct weir_log_found found;
+    struct weir_log_messages messages;
+    struct weir_log_index index;
+};
+
+/**
+ * Open a log for reading, from its first message on. It is not locked, and may be appended to.
+ *
+ *     rc = weir_log_reader_open(&reader, pool, "events.log");
+ *     rc = weir_log_reader_seek(&reader, 1000);
+ *     while ((rc = weir_log_reader_next(&reader, &message)) == 0)
+ *         handle(message.number, message.bytes);
+ *     weir_log_reader_close(&reader);
+ *
+ * Files are mapped, one at a time, and block after block is compared with its checksum. See
+ * weir_file_map() for what a file that shrinks does to who reads it: a log shrinks only where its
+ * owner cuts off what could not be written, or a torn tail after a crash.
+ *
+ * @reader   any content
+ * @pool     for the index and the mapping's descriptor; must outlive the reader
+ * @path     as of weir_log_open(); must stay as it is until the reader is closed
+ * Returns   0; -ENAMETOOLONG; -ENOMEM, -ENOBUFS of the pool; or an error of open(2) or mmap(2). On an
+ *           error there is nothing to close.
+ */
+WEIR_API int weir_log_reader_open(struct weir_log_reader *reader, struct weir_pool *pool,
+                                  const char *path);
+
+/** Drop the mapping and the index. Slices of the mapping stay valid. Takes a zeroed reader. */
+WEIR_API void weir_log_reader_close(struct weir_log_reader *reader);
+
+/**
+ * The next message.
+ *
+ * @ret         written on success only
+ * Returns      0; -EAGAIN that was the last one: after more was appended it can be called again, and
+ *              reader->scan.fault tells if a part of a block follows; -EBADMSG reader->scan.gap tells
+ *              what is damaged in file reader->segment (of a file that ends within a block, in the
+ *              one before): the next call goes on behind it; an error of mapping the next file:
+ *              calling again tries again.
+ * Valid until  the next call. To keep a message: weir_slice_adopt(message.bytes,
+ *              weir_block_hold(reader.map.block)).
+ */
+WEIR_API int weir_log_reader_next(struct weir_log_reader *reader, struct weir_log_message *ret);
+
+/**
+ * Make message @number the next one.
+ *
+ * Returns   0; -ENOENT it is not there: the next one is the first behind it, if there is one;
+ *           -EBADMSG its block is damaged, see reader->scan.gap: the next one is the first behind
+ *           that; -EINVAL @number is 0; or as weir_log_reader_open(), after which it may be tried
+ *           again.
+ * Cost      what was read or passed over before is found by the index, to 64 KiB of the file; from
+ *           there on, heads alone are read, and of one block the messages.
+ */
+WEIR_API int weir_log_reader_seek(struct weir_log_reader *reader, uint64_t number);
+
 /* --- a log on a ring -------------------------------------------------------------------------- */
 
 struct weir_log;
