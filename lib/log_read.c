@@ -10,7 +10,7 @@
 
 #include "log_private.h"
 
-/* A search by number reads from the last noted block on, which is never further behind than this. */
+/* A search by number reads from the last noted block on, which is never further behind. */
 #define INDEX_EVERY_BYTES ((uint64_t)64 << 10)
 
 static int map_segment(struct weir_log_reader *reader, uint32_t segment, struct weir_slice *ret)
@@ -42,8 +42,8 @@ static void take_map(struct weir_log_reader *reader, uint32_t segment, struct we
 }
 
 /*
- * The scan has come to the end of what is mapped: map what was added meanwhile, or go on in the next
- * file. Whether there is one is looked at first, because after that nothing is added to this one.
+ * The scan has come to the end of what is mapped: map what was added meanwhile, or go on in the
+ * next file. Whether there is one is looked at first, because after that nothing is added to this one.
  * 0 there is more to be scanned; -EAGAIN this is the end; -EBADMSG a gap.
  */
 static int advance(struct weir_log_reader *reader)

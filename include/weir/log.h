@@ -304,8 +304,8 @@ struct weir_log_reader {
  * @reader   any content
  * @pool     for the index and the mapping's descriptor; must outlive the reader
  * @path     as of weir_log_open(); must stay as it is until the reader is closed
- * Returns   0; -ENAMETOOLONG; -ENOMEM, -ENOBUFS of the pool; or an error of open(2) or mmap(2). On an
- *           error there is nothing to close.
+ * Returns   0; -ENAMETOOLONG; -ENOMEM, -ENOBUFS of the pool; or an error of open(2) or mmap(2).
+ *           On an error there is nothing to close.
  */
 WEIR_API int weir_log_reader_open(struct weir_log_reader *reader, struct weir_pool *pool,
                                   const char *path);
@@ -317,11 +317,11 @@ WEIR_API void weir_log_reader_close(struct weir_log_reader *reader);
  * The next message.
  *
  * @ret         written on success only
- * Returns      0; -EAGAIN that was the last one: after more was appended it can be called again, and
- *              reader->scan.fault tells if a part of a block follows; -EBADMSG reader->scan.gap tells
- *              what is damaged in file reader->segment (of a file that ends within a block, in the
- *              one before): the next call goes on behind it; an error of mapping the next file:
- *              calling again tries again.
+ * Returns      0; -EAGAIN that was the last one: after more was appended it can be called again,
+ *              and reader->scan.fault tells if a part of a block follows; -EBADMSG
+ *              reader->scan.gap tells what is damaged in file reader->segment (of a file that ends
+ *              within a block, in the one before): the next call goes on behind it; an error of
+ *              mapping the next file: calling again tries again.
  * Valid until  the next call. To keep a message: weir_slice_adopt(message.bytes,
  *              weir_block_hold(reader.map.block)).
  */
