@@ -43,7 +43,7 @@ static void take_map(struct weir_log_reader *reader, uint32_t segment, struct we
 
 /*
  * The scan has come to the end of what is mapped: map what was added meanwhile, or go on in the
- * next file. Whether there is one is looked at first, because after that nothing is added to this one.
+ * next file. Whether there is one is looked at first: once there is, nothing is added to this one.
  * 0 there is more to be scanned; -EAGAIN this is the end; -EBADMSG a gap.
  */
 static int advance(struct weir_log_reader *reader)
