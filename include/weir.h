@@ -41,5 +41,6 @@
 #include <weir/sock.h>
 #include <weir/conn.h>
 #include <weir/rpc.h>
+#include <weir/log.h>
 
 #endif /* WEIR_H */

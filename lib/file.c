@@ -2,7 +2,10 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 #include <weir/file.h>
 
@@ -17,6 +20,45 @@ int weir_file_open(const char *path, int flags, mode_t mode, int *ret)
     if (fd < 0)
         return -errno;
     *ret = fd;
+    return 0;
+}
+
+static void unmap(void *context, void *data, size_t size_bytes)
+{
+    (void)context;
+    munmap(data, size_bytes);
+}
+
+int weir_file_map(struct weir_pool *pool, int fd, uint64_t offset, size_t size_bytes,
+                  struct weir_slice *ret)
+{
+    struct stat status;
+    struct weir_block *block;
+    if (fstat(fd, &status) < 0)
+        return -errno;
+    if (!S_ISREG(status.st_mode))
+        return -EINVAL;
+    uint64_t end = (uint64_t)status.st_size;
+    if (offset > end || size_bytes > end - offset)
+        return -EOVERFLOW;
+    uint64_t size = size_bytes != 0 ? size_bytes : end - offset;
+    if (size == 0) {
+        *ret = weir_slice_adopt(weir_view_of(NULL, 0), NULL);
+        return 0;
+    }
+    size_t before = (size_t)(offset & ((uint64_t)sysconf(_SC_PAGESIZE) - 1));
+    if (size > PTRDIFF_MAX - before)
+        return -EOVERFLOW;
+    size_t mapped = (size_t)size + before;
+    uint8_t *data = mmap(NULL, mapped, PROT_READ, MAP_SHARED, fd, (off_t)(offset - before));
+    if (data == MAP_FAILED)
+        return -errno;
+    int rc = weir_block_adopt(pool, data, mapped, unmap, NULL, &block);
+    if (rc != 0) {
+        munmap(data, mapped);
+        return rc;
+    }
+    *ret = weir_slice_adopt(weir_view_of(data + before, (size_t)size), block);
     return 0;
 }
 

@@ -302,6 +302,92 @@ static void syncing_and_closing_work(void **state)
     place_close(&place);
 }
 
+/* --- mapping ---------------------------------------------------------------------------------- */
+
+static void a_part_of_a_file_is_read_where_it_lies(void **state)
+{
+    struct place place;
+    struct weir_slice map, part, none = {{(const uint8_t *)"x", 1}, NULL};
+
+    (void)state;
+    place_open(&place, O_RDWR);
+    assert_int_equal(weir_file_map(place.io.pool, place.fd, 0, 0, &none), 0);
+    assert_int_equal(none.view.size, 0);
+    assert_null(none.block);
+    struct weir_slice bytes = io_slice(&place.io, 10000, 6);
+    assert_int_equal(do_write(&place, &bytes, 0), 10000);
+    uint64_t before = io_blocks_in_use(&place.io);
+    static const size_t parts[][2] = {
+        {0, 0}, {0, 10000}, {1, 0}, {4095, 2}, {4096, 5904}, {9999, 1}};
+    for (unsigned i = 0; i < 6; i++) {
+        size_t size = parts[i][1] != 0 ? parts[i][1] : 10000 - parts[i][0];
+        assert_int_equal(weir_file_map(place.io.pool, place.fd, parts[i][0], parts[i][1], &map), 0);
+        assert_int_equal(map.view.size, size);
+        assert_memory_equal(map.view.data, bytes.view.data + parts[i][0], size);
+        assert_int_equal(weir_slice_sub(&map, size - 1, 1, &part), 0);
+        weir_slice_drop(&map);
+        assert_int_equal(part.view.data[0], bytes.view.data[parts[i][0] + size - 1]);
+        weir_slice_drop(&part);
+    }
+    assert_int_equal(io_blocks_in_use(&place.io), before);
+    weir_slice_drop(&bytes);
+    place_close(&place);
+}
+
+static void what_cannot_be_mapped_is_told(void **state)
+{
+    struct place place;
+    struct weir_slice map = {{NULL, 77}, NULL};
+    struct weir_slice hello = text("hello");
+    int pipes[2];
+
+    (void)state;
+    place_open(&place, O_RDWR);
+    assert_int_equal(do_write(&place, &hello, 0), 5);
+    assert_int_equal(weir_file_map(place.io.pool, place.fd, 6, 0, &map), -EOVERFLOW);
+    assert_int_equal(weir_file_map(place.io.pool, place.fd, 3, 3, &map), -EOVERFLOW);
+    assert_int_equal(weir_file_map(place.io.pool, place.fd, 0, SIZE_MAX, &map), -EOVERFLOW);
+    assert_int_equal(weir_file_map(place.io.pool, -1, 0, 0, &map), -EBADF);
+    assert_int_equal(pipe(pipes), 0);
+    assert_int_equal(weir_file_map(place.io.pool, pipes[0], 0, 0, &map), -EINVAL);
+    close(pipes[0]);
+    close(pipes[1]);
+    int write_only = -1;
+    assert_int_equal(weir_file_open(place.path, O_WRONLY, 0, &write_only), 0);
+    assert_int_equal(weir_file_map(place.io.pool, write_only, 0, 0, &map), -EACCES);
+    close(write_only);
+    assert_int_equal(map.view.size, 77);
+    place_close(&place);
+}
+
+static void mapping_survives_want_of_memory(void **state)
+{
+    struct place place;
+    struct test_source source;
+    struct weir_slice map = {{NULL, 77}, NULL};
+    struct weir_slice hello = text("hello");
+    bool failed = true;
+
+    (void)state;
+    place_open(&place, O_RDWR);
+    assert_int_equal(do_write(&place, &hello, 0), 5);
+    for (uint64_t n = 1; failed; n++) {
+        test_source_init(&source);
+        struct weir_pool *pool = test_pool_create(&source);
+        test_source_fail(&source, n);
+        int rc = weir_file_map(pool, place.fd, 0, 0, &map);
+        failed = source.failures != 0;
+        assert_int_equal(rc, failed ? -ENOMEM : 0);
+        if (failed)
+            assert_int_equal(map.view.size, 77);
+        else
+            weir_slice_drop(&map);
+        test_pool_destroy(pool);
+        test_source_fini(&source);
+    }
+    place_close(&place);
+}
+
 /* --- failures --------------------------------------------------------------------------------- */
 
 static void a_wrong_descriptor_is_ebadf_and_drops_the_block(void **state)
@@ -428,6 +514,9 @@ int main(void)
         IO_TEST(vectors_are_written_in_order),
         IO_TEST(blocks_are_aligned_for_direct_io),
         IO_TEST(syncing_and_closing_work),
+        IO_TEST_ONCE(a_part_of_a_file_is_read_where_it_lies),
+        IO_TEST_ONCE(what_cannot_be_mapped_is_told),
+        IO_TEST_ONCE(mapping_survives_want_of_memory),
         IO_TEST(a_wrong_descriptor_is_ebadf_and_drops_the_block),
         IO_TEST(a_full_file_system_is_reported),
         IO_TEST(the_limit_of_file_sizes_is_reported),

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * file: reading, writing and syncing files from pool blocks.
+ * file: reading, writing and syncing files from pool blocks; mapping them.
  *
  *     int rc = weir_file_open("log", O_WRONLY | O_CREAT | O_APPEND, 0644, &fd);
  *     rc = weir_file_write(ring, &op, fd, &slice, WEIR_FILE_POSITION);
@@ -80,6 +80,26 @@ WEIR_API int weir_file_writev(struct weir_ring *ring, struct weir_op *op, int fd
 
 /** Make what was written durable: fdatasync(2) if @data_only, else fsync(2). Result 0. */
 WEIR_API int weir_file_sync(struct weir_ring *ring, struct weir_op *op, int fd, bool data_only);
+
+/**
+ * Map a part of a file, at once, to read it where it lies.
+ *
+ * The mapping is a block of @pool's that is foreign memory (weir_block_adopt()): the slice, and
+ * what is cut out of it, is held, kept and sent like any other; the last drop unmaps it. The
+ * descriptor may be closed at once. What is written to the file later is seen in it, too. Reading
+ * where the file was truncated meanwhile, or where the device fails, raises SIGBUS: map files that
+ * only grow.
+ *
+ * @offset      of the part, any
+ * @size_bytes  of the part; 0: up to the present end of the file
+ * @ret         written on success only; a slice of nobody's if the part is empty
+ * Returns      0; -EOVERFLOW the part does not lie within the file; -EINVAL no regular file;
+ *              -ENOMEM, -ENOBUFS; or an error of fstat(2) or mmap(2).
+ * Threads      the owner of @pool; the last reference may be dropped by any.
+ * Cost         two system calls; then a page fault for each page that is not in memory.
+ */
+WEIR_API int weir_file_map(struct weir_pool *pool, int fd, uint64_t offset, size_t size_bytes,
+                           struct weir_slice *ret);
 
 /** Close a descriptor, of a file or a socket. Result 0. */
 WEIR_API int weir_file_close(struct weir_ring *ring, struct weir_op *op, int fd);
