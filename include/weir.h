@@ -26,6 +26,7 @@
 #include <weir/msgpack.h>
 #include <weir/canonical.h>
 #include <weir/record.h>
+#include <weir/record_fixed.h>
 #include <weir/object.h>
 #include <weir/edit.h>
 #include <weir/bulk.h>

@@ -7,6 +7,7 @@
 #include <assert.h>
 
 #include "weir/record.h"
+#include "record_private.h"
 #include "unpack_private.h"
 
 #define FNV_BASIS UINT64_C(0xcbf29ce484222325)
@@ -127,8 +128,8 @@ static void pack_view(struct weir_packer *packer, const struct weir_record_field
     }
 }
 
-static void pack_field(struct weir_packer *packer, const struct weir_record_field *field,
-                       const uint8_t *member)
+void weir__record_pack_field(struct weir_packer *packer, const struct weir_record_field *field,
+                             const uint8_t *member)
 {
     struct weir_timestamp timestamp;
     struct weir_view view;
@@ -207,7 +208,7 @@ void weir_record_pack(struct weir_packer *packer, const struct weir_record *sche
         if (absent)
             weir_pack_nil(&local);
         else
-            pack_field(&local, field, (const uint8_t *)record + field->offset);
+            weir__record_pack_field(&local, field, (const uint8_t *)record + field->offset);
     }
     /* One value, whole, whatever a raw may have left uncounted. */
     local.values = packer->values + 1;

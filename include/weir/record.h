@@ -31,7 +31,8 @@
  *              record(OTHER): struct OTHER, of a WEIR_RECORD() before.
  * Options      key("text") another key than the name, of up to 31 bytes; optional: the field may be
  *              missing or nil; default(VALUE): the same, and then it is VALUE; of numbers, bool and
- *              str. Each field may have two of them.
+ *              str; variable: means something in record_fixed.h only. Each field may have two of
+ *              them.
  * Presence     A record begins with the member `present`, a bit for each field. Reading sets those
  *              of the fields that came. Packing looks at the bits of optional fields only, and
  *              leaves out those that are not set (in an array: writes nil); all others are written
@@ -667,6 +668,7 @@ WEIR_ALWAYS_INLINE bool weir_record_read_raw(const uint8_t **at, const uint8_t *
 #define WEIR_R_DEFAULT_default(value) ~, value
 #define WEIR_R_KNOWN_none 0
 #define WEIR_R_KNOWN_optional 0
+#define WEIR_R_KNOWN_variable 0
 #define WEIR_R_KNOWN_key(text) 0
 #define WEIR_R_KNOWN_default(value) 0
 #define WEIR_R_KEY(name, o1, o2) WEIR_R_EITHER(WEIR_R_KEY_##o1, WEIR_R_KEY_##o2, #name)
@@ -852,7 +854,9 @@ WEIR_ALWAYS_INLINE bool weir_record_read_raw(const uint8_t **at, const uint8_t *
     if (WEIR_LIKELY(ok)) {                                                                         \
         const enum weir_record_room room = WEIR_R_ROOM(R, name, o1, o2);                           \
         const size_t key_bytes = WEIR_R_KEY_TOTAL(R, name, o1, o2);                                \
+        const bool is_required = WEIR_R_PRESENCE(o1, o2) == WEIR_RECORD_REQUIRED;                  \
         (void)room;                                                                                \
+        (void)is_required;                                                                         \
         if (!R##_weir_is_map && WEIR_R_PRESENCE(o1, o2) != WEIR_RECORD_REQUIRED && at != end &&    \
             at[0] == WEIR_TAG_NIL) {                                                               \
             at++;                                                                                  \
@@ -913,8 +917,9 @@ WEIR_ALWAYS_INLINE bool weir_record_read_raw(const uint8_t **at, const uint8_t *
 #define WEIR_R_READ_bin(ctype, param, name) \
     ok = weir_record_read_view(&at, end, WEIR_TYPE_BIN, &ret->name);
 #define WEIR_R_READ_ext(ctype, param, name) ok = weir_record_read_ext(&at, end, param, &ret->name);
-#define WEIR_R_READ_raw(ctype, param, name) \
-    ok = at[0] != WEIR_TAG_NIL && weir_record_read_raw(&at, end, &ret->name, elements);
+#define WEIR_R_READ_raw(ctype, param, name)                                       \
+    ok = (is_required || at[0] != WEIR_TAG_NIL) &&                                \
+         weir_record_read_raw(&at, end, &ret->name, elements);
 #define WEIR_R_READ_timestamp(ctype, param, name) \
     ok = weir_record_read_timestamp(&at, end, &ret->name);
 #define WEIR_R_READ_chars(ctype, param, name) \
