@@ -136,14 +136,21 @@ WEIR_RECORD_FIXED(mixed, MIXED_FIELDS);
 WEIR_RECORD_ARRAY(dot, DOT_FIELDS);
 WEIR_RECORD_FIXED_ARRAY(dot, DOT_FIELDS);
 
-#define WIDE_FIELDS(F, R)                                                                  \
-    F(R, u64, a)                                                                           \
-    F(R, u64, b)                                                                           \
-    F(R, u64, c)                                                                           \
-    F(R, u64, d)                                                                           \
-    F(R, u64, e)                                                                           \
-    F(R, u64, f) F(R, u64, g) F(R, record(flat), flat) F(R, u8, i) F(R, u8, j) F(R, u8, k) \
-        F(R, u8, l) F(R, u8, m) F(R, bool, n)
+#define WIDE_FIELDS(F, R)    \
+    F(R, u64, a)             \
+    F(R, u64, b)             \
+    F(R, u64, c)             \
+    F(R, u64, d)             \
+    F(R, u64, e)             \
+    F(R, u64, f)             \
+    F(R, u64, g)             \
+    F(R, record(flat), flat) \
+    F(R, u8, i)              \
+    F(R, u8, j)              \
+    F(R, u8, k)              \
+    F(R, u8, l)              \
+    F(R, u8, m)              \
+    F(R, bool, n)
 WEIR_RECORD(wide, WIDE_FIELDS);
 WEIR_RECORD_FIXED(wide, WIDE_FIELDS);
 
