@@ -248,6 +248,21 @@ WEIR_ALWAYS_INLINE uint64_t weir_record_word(const char *key, size_t size, unsig
     return word;
 }
 
+/** Private: whether a message of up to @size bytes may be written where @buf is, without a look at
+ * anything else. */
+WEIR_ALWAYS_INLINE bool weir_record_may_write(const struct weir_buf *buf, uint64_t size)
+{
+    return !buf->slow_messages && buf->message == NULL && size <= weir_buf_room_bytes(buf);
+}
+
+/** Private: whether @limits allow an input of @size bytes and @elements. */
+WEIR_ALWAYS_INLINE bool weir_record_may_read(const struct weir_limits *limits, size_t size,
+                                             uint64_t elements)
+{
+    return limits == NULL || ((limits->bytes == 0 || size <= limits->bytes) &&
+                              (limits->elements == 0 || elements <= limits->elements));
+}
+
 /** Private: the first 4 of the 8 bytes that @word is in memory. */
 WEIR_ALWAYS_INLINE uint32_t weir_record_half(uint64_t word)
 {
@@ -1030,13 +1045,24 @@ WEIR_ALWAYS_INLINE bool weir_record_read_raw(const uint8_t **at, const uint8_t *
             *ret = other;                                                                         \
         return rc;                                                                                \
     }                                                                                             \
-    WEIR_R_UNUSED WEIR_INLINE int R##_encode(const struct R *record, struct weir_buf *buf,        \
-                                             struct weir_view *ret)                               \
+    WEIR_R_UNUSED static __attribute__((noinline, cold)) int R##_weir_encode_slow(                \
+        const struct R *record, struct weir_buf *buf, struct weir_view *ret)                      \
     {                                                                                             \
         struct weir_packer packer;                                                                \
         weir_pack_begin(&packer, buf, 0);                                                         \
         R##_pack(&packer, record);                                                                \
         return weir_pack_end(&packer, ret);                                                       \
+    }                                                                                             \
+    WEIR_R_UNUSED WEIR_INLINE int R##_encode(const struct R *record, struct weir_buf *buf,        \
+                                             struct weir_view *ret)                               \
+    {                                                                                             \
+        uint8_t *at = buf->pos;                                                                   \
+        if (WEIR_UNLIKELY(!weir_record_may_write(buf, R##_weir_bytes(record) + 8)))               \
+            return R##_weir_encode_slow(record, buf, ret);                                        \
+        buf->pos = R##_weir_put(buf, at, record);                                                 \
+        if (ret != NULL)                                                                          \
+            *ret = weir_view_of(at, (size_t)(buf->pos - at));                                     \
+        return 0;                                                                                 \
     }                                                                                             \
     WEIR_R_UNUSED WEIR_INLINE int R##_decode(struct weir_view input,                              \
                                              const struct weir_limits *limits, struct R *ret,     \

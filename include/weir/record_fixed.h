@@ -280,8 +280,7 @@ WEIR_ALWAYS_INLINE void weir_record_fixed_store_chars(uint8_t *at, const char *c
         /* The high bit of each byte that is 0, and maybe of some behind the first of them. */
         uint64_t zero =
             (word - UINT64_C(0x0101010101010101)) & ~word & UINT64_C(0x8080808080808080);
-        uint64_t before = ((zero & (0 - zero)) - 1) >> 7;
-        word &= zero != 0 ? before & alive : alive;
+        word &= (zero ^ (zero - 1)) & alive; /* up to the first of them, or all */
         alive = zero != 0 ? 0 : alive;
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
         word = __builtin_bswap64(word);
@@ -814,7 +813,8 @@ constexpr void weir_record_fixed_fill(uint8_t *to, unsigned bits, size_t size)
         weir_record_fixed_copy(at, (const uint8_t *)&R##_weir_template, R##_fixed_bytes);          \
         FIELDS(WEIR_F_STORE, R)                                                                    \
     }                                                                                              \
-    WEIR_R_UNUSED WEIR_INLINE uint8_t *R##_weir_fixed_put(struct weir_buf *buf, uint8_t *at,       \
+    WEIR_R_UNUSED WEIR_ALWAYS_INLINE uint8_t *R##_weir_fixed_put(struct weir_buf *buf,             \
+                                                                 uint8_t *at,                      \
                                                           const struct R *record)                  \
     {                                                                                              \
         (void)buf;                                                                                 \
@@ -882,13 +882,24 @@ constexpr void weir_record_fixed_fill(uint8_t *to, unsigned bits, size_t size)
             *packer = copy;                                                                        \
         }                                                                                          \
     }                                                                                              \
-    WEIR_R_UNUSED WEIR_INLINE int R##_encode_fixed(const struct R *record, struct weir_buf *buf,   \
-                                                   struct weir_view *ret)                          \
+    WEIR_R_UNUSED static __attribute__((noinline, cold)) int R##_weir_encode_fixed_slow(           \
+        const struct R *record, struct weir_buf *buf, struct weir_view *ret)                       \
     {                                                                                              \
         struct weir_packer packer;                                                                 \
         weir_pack_begin(&packer, buf, 0);                                                          \
-        R##_pack_fixed(&packer, record);                                                           \
+        R##_weir_fixed_pack_slow(&packer, record);                                                 \
         return weir_pack_end(&packer, ret);                                                        \
+    }                                                                                              \
+    WEIR_R_UNUSED WEIR_INLINE int R##_encode_fixed(const struct R *record, struct weir_buf *buf,   \
+                                                   struct weir_view *ret)                          \
+    {                                                                                              \
+        uint8_t *at = buf->pos;                                                                    \
+        if (WEIR_UNLIKELY(!weir_record_may_write(buf, R##_weir_fixed_bytes_of(record) + 8)))       \
+            return R##_weir_encode_fixed_slow(record, buf, ret);                                   \
+        buf->pos = R##_weir_fixed_put(buf, at, record);                                            \
+        if (ret != NULL)                                                                           \
+            *ret = weir_view_of(at, (size_t)(buf->pos - at));                                      \
+        return 0;                                                                                  \
     }                                                                                              \
     WEIR_R_UNUSED WEIR_INLINE int R##_open(struct weir_view message, struct R##_ref *ret)          \
     {                                                                                              \
@@ -917,32 +928,48 @@ constexpr void weir_record_fixed_fill(uint8_t *to, unsigned bits, size_t size)
         unpacker->elements_left -= elements;                                                       \
         return 0;                                                                                  \
     }                                                                                              \
+    WEIR_R_UNUSED static __attribute__((noinline, cold)) int R##_weir_fixed_unpack_slow(           \
+        struct weir_unpacker *unpacker, struct R *ret, struct weir_record_fault *ret_fault)        \
+    {                                                                                              \
+        return R##_unpack(unpacker, ret, ret_fault);                                               \
+    }                                                                                              \
     WEIR_R_UNUSED WEIR_INLINE int R##_unpack_fixed(struct weir_unpacker *unpacker, struct R *ret,  \
                                                    struct weir_record_fault *ret_fault)            \
     {                                                                                              \
         struct R##_weir_tail tail;                                                                 \
         uint64_t elements = 1;                                                                     \
         const uint8_t *at = R##_weir_fixed_open(unpacker->pos, unpacker->end, &tail, &elements);   \
-        if (WEIR_UNLIKELY(at == NULL || elements > unpacker->elements_left))                       \
-            return R##_unpack(unpacker, ret, ret_fault);                                           \
-        R##_weir_fixed_take(unpacker->pos, &tail, ret);                                            \
-        unpacker->pos = at;                                                                        \
-        unpacker->elements_left -= elements;                                                       \
-        return 0;                                                                                  \
+        if (WEIR_LIKELY(at != NULL && elements <= unpacker->elements_left)) {                      \
+            R##_weir_fixed_take(unpacker->pos, &tail, ret);                                        \
+            unpacker->pos = at;                                                                    \
+            unpacker->elements_left -= elements;                                                   \
+            return 0;                                                                              \
+        }                                                                                          \
+        struct weir_unpacker copy = *unpacker;                                                     \
+        int rc = R##_weir_fixed_unpack_slow(&copy, ret, ret_fault);                                \
+        *unpacker = copy;                                                                          \
+        return rc;                                                                                 \
+    }                                                                                              \
+    WEIR_R_UNUSED static __attribute__((noinline, cold)) int R##_weir_fixed_decode_slow(           \
+        struct weir_view input, const struct weir_limits *limits, struct R *ret,                   \
+        struct weir_record_fault *ret_fault)                                                       \
+    {                                                                                              \
+        return R##_decode(input, limits, ret, ret_fault);                                          \
     }                                                                                              \
     WEIR_R_UNUSED WEIR_INLINE int R##_decode_fixed(struct weir_view input,                         \
                                                    const struct weir_limits *limits, struct R *ret,\
                                                    struct weir_record_fault *ret_fault)            \
     {                                                                                              \
-        struct weir_unpacker unpacker;                                                             \
         struct R##_weir_tail tail;                                                                 \
         uint64_t elements = 1;                                                                     \
-        weir_unpack_init(&unpacker, input, limits);                                                \
-        const uint8_t *at = R##_weir_fixed_open(unpacker.pos, unpacker.end, &tail, &elements);     \
-        if (WEIR_UNLIKELY(at == NULL || at != unpacker.end || elements > unpacker.elements_left))  \
-            return R##_decode(input, limits, ret, ret_fault);                                      \
-        R##_weir_fixed_take(unpacker.pos, &tail, ret);                                             \
-        return 0;                                                                                  \
+        const uint8_t *end = input.size != 0 ? input.data + input.size : input.data;               \
+        const uint8_t *at = R##_weir_fixed_open(input.data, end, &tail, &elements);                \
+        if (WEIR_LIKELY(at != NULL && at == end &&                                                 \
+                        weir_record_may_read(limits, input.size, elements))) {                     \
+            R##_weir_fixed_take(input.data, &tail, ret);                                           \
+            return 0;                                                                              \
+        }                                                                                          \
+        return R##_weir_fixed_decode_slow(input, limits, ret, ret_fault);                          \
     }                                                                                              \
     WEIR_R_UNUSED WEIR_INLINE uint64_t R##_present(const struct R##_ref *ref)                      \
     {                                                                                              \

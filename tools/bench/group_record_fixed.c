@@ -6,8 +6,8 @@
  * struct (`chars`), so that all of it lies at constant places, and once with texts as views, which
  * follow at the end (`views`). The limit is a packed struct without any key, tag or check, its
  * numbers in network order. `three-of-40` reads three fields of a record of 40 in place. Its
- * messages are 4,096 different ones, which all contenders have in the second-level cache in part
- * only.
+ * messages are 1,024 different ones, which lie in the second-level cache, as what was received just
+ * now does.
  */
 #include "bench.h"
 
@@ -22,7 +22,7 @@
 #include "record_peers.h"
 
 #define RECORD_COUNT 65536u /* a power of two */
-#define LARGE_COUNT 4096u   /* the same */
+#define LARGE_COUNT 1024u   /* the same */
 #define BATCH_RECORDS 64u   /* divides both */
 #define MESSAGE_BYTES 192u  /* at least any message of 10 fields */
 #define LARGE_BYTES 1024u   /* the same of 40 */
@@ -77,22 +77,22 @@ struct __attribute__((packed)) limit {
 struct context {
     struct chars *chars;
     struct views *views;
-    uint8_t *texts;          /* of the views, TEXT_BYTES each */
-    struct limit *limits;    /* the packed structs */
-    uint8_t *chars_messages; /* MESSAGE_BYTES each */
-    uint8_t *views_messages;
-    uint8_t *views_sizes;
-    uint8_t *large_messages; /* LARGE_BYTES each */
-    uint8_t *room;           /* BATCH_RECORDS times MESSAGE_BYTES */
+    uint8_t *texts;       /* of the views, TEXT_BYTES each */
+    struct limit *limits; /* the packed structs */
+    uint8_t *chars_messages;
+    uint8_t *views_messages; /* one after the other, as all are */
+    uint32_t *views_offsets; /* of each, and the end */
+    uint8_t *large_messages;
+    uint8_t *room; /* BATCH_RECORDS times MESSAGE_BYTES */
     struct weir_pool *pool;
     struct weir_buf buf;
 #ifdef HAVE_FLATBUFFERS
     struct record_flatbuffers *flatbuffers;
     struct order_values *values;
     uint8_t *flat_messages;
-    uint8_t *flat_sizes;
+    uint32_t *flat_offsets;
     uint8_t *flat_large_messages;
-    uint32_t *flat_large_sizes;
+    uint32_t *flat_large_offsets;
 #endif
 };
 
@@ -243,15 +243,19 @@ WAYS(views)
 RUN_LIMIT(chars)
 RUN_LIMIT(views)
 
+static struct weir_view between(const uint8_t *messages, const uint32_t *offsets, size_t index)
+{
+    return weir_view_of(messages + offsets[index], offsets[index + 1] - offsets[index]);
+}
+
 static struct weir_view chars_message(const struct context *context, size_t index)
 {
-    return weir_view_of(context->chars_messages + index * MESSAGE_BYTES, chars_fixed_bytes);
+    return weir_view_of(context->chars_messages + index * chars_fixed_bytes, chars_fixed_bytes);
 }
 
 static struct weir_view views_message(const struct context *context, size_t index)
 {
-    return weir_view_of(context->views_messages + index * MESSAGE_BYTES,
-                        context->views_sizes[index]);
+    return between(context->views_messages, context->views_offsets, index);
 }
 
 #define RUN_UNPACK(R)                                                         \
@@ -271,7 +275,7 @@ RUN_UNPACK(views)
 
 static struct weir_view large_message(const struct context *context, size_t index)
 {
-    return weir_view_of(context->large_messages + index * LARGE_BYTES, large_fixed_bytes);
+    return weir_view_of(context->large_messages + index * large_fixed_bytes, large_fixed_bytes);
 }
 
 static __attribute__((noinline)) int read_three(struct weir_view message, uint64_t *sum)
@@ -319,8 +323,8 @@ static int run_unpack_flatbuffers(struct bench_round *round)
     struct order_values record;
 
     for (uint64_t i = 0; i < round->ops; i++) {
-        record_flatbuffers_unpack(context->flat_messages + i % RECORD_COUNT * MESSAGE_BYTES,
-                                  &record);
+        record_flatbuffers_unpack(
+            between(context->flat_messages, context->flat_offsets, i % RECORD_COUNT).data, &record);
         bench_use(&record);
     }
     return 0;
@@ -333,9 +337,10 @@ static int run_unpack_flatbuffers_verified(struct bench_round *round)
     bool ok = true;
 
     for (uint64_t i = 0; i < round->ops && ok; i++) {
-        const uint8_t *message = context->flat_messages + i % RECORD_COUNT * MESSAGE_BYTES;
-        ok = record_flatbuffers_verify(message, context->flat_sizes[i % RECORD_COUNT]);
-        record_flatbuffers_unpack(message, &record);
+        struct weir_view message =
+            between(context->flat_messages, context->flat_offsets, i % RECORD_COUNT);
+        ok = record_flatbuffers_verify(message.data, message.size);
+        record_flatbuffers_unpack(message.data, &record);
         bench_use(&record);
     }
     return ok ? 0 : -EBADMSG;
@@ -347,8 +352,9 @@ static int run_three_flatbuffers(struct bench_round *round)
     uint64_t sum = 0;
 
     for (uint64_t i = 0; i < round->ops; i++)
-        sum += record_flatbuffers_read_three(context->flat_large_messages +
-                                             i % LARGE_COUNT * LARGE_BYTES);
+        sum += record_flatbuffers_read_three(
+            between(context->flat_large_messages, context->flat_large_offsets, i % LARGE_COUNT)
+                .data);
     bench_use(&sum);
     return 0;
 }
@@ -360,9 +366,10 @@ static int run_three_flatbuffers_verified(struct bench_round *round)
     bool ok = true;
 
     for (uint64_t i = 0; i < round->ops && ok; i++) {
-        const uint8_t *message = context->flat_large_messages + i % LARGE_COUNT * LARGE_BYTES;
-        ok = record_flatbuffers_verify_large(message, context->flat_large_sizes[i % LARGE_COUNT]);
-        sum += record_flatbuffers_read_three(message);
+        struct weir_view message =
+            between(context->flat_large_messages, context->flat_large_offsets, i % LARGE_COUNT);
+        ok = record_flatbuffers_verify_large(message.data, message.size);
+        sum += record_flatbuffers_read_three(message.data);
     }
     bench_use(&sum);
     return ok ? 0 : -EBADMSG;
@@ -433,6 +440,12 @@ static bool same_chars(const struct chars *a, const struct chars *b)
            memcmp(a->account, b->account, sizeof a->account) == 0;
 }
 
+static void append(uint8_t *messages, uint32_t *offsets, size_t index, struct weir_view message)
+{
+    memcpy(messages + offsets[index], message.data, message.size);
+    offsets[index + 1] = offsets[index] + (uint32_t)message.size;
+}
+
 static int make_message(struct context *context, size_t index)
 {
     struct weir_view message;
@@ -444,12 +457,11 @@ static int make_message(struct context *context, size_t index)
     int rc = pack_chars(&context->buf, &context->chars[index], &message);
     if (rc != 0 || message.size != chars_fixed_bytes || message.size > MESSAGE_BYTES)
         return rc != 0 ? rc : -EOVERFLOW;
-    memcpy(context->chars_messages + index * MESSAGE_BYTES, message.data, message.size);
+    memcpy(context->chars_messages + index * chars_fixed_bytes, message.data, message.size);
     rc = pack_views(&context->buf, &context->views[index], &message);
     if (rc != 0 || message.size > MESSAGE_BYTES)
         return rc != 0 ? rc : -EOVERFLOW;
-    memcpy(context->views_messages + index * MESSAGE_BYTES, message.data, message.size);
-    context->views_sizes[index] = (uint8_t)message.size;
+    append(context->views_messages, context->views_offsets, index, message);
     limit_pack_chars(&context->limits[index], &context->chars[index]);
     limit_pack_views(&of_views, &context->views[index]);
     if (memcmp(&of_views, &context->limits[index], sizeof of_views) != 0)
@@ -471,7 +483,7 @@ static int make_flatbuffers(struct context *context, size_t index)
 {
     const struct views *from = &context->views[index];
     struct order_values *values = &context->values[index], got;
-    uint8_t *message = context->flat_messages + index * MESSAGE_BYTES;
+    uint8_t *message = context->flat_messages + context->flat_offsets[index];
 
     *values = (struct order_values){.id = from->id,
                                     .ts = from->ts,
@@ -489,7 +501,7 @@ static int make_flatbuffers(struct context *context, size_t index)
     size_t size = record_flatbuffers_pack(context->flatbuffers, values, message, MESSAGE_BYTES);
     if (size == 0 || !record_flatbuffers_verify(message, size))
         return -EBADMSG;
-    context->flat_sizes[index] = (uint8_t)size;
+    context->flat_offsets[index + 1] = context->flat_offsets[index] + (uint32_t)size;
     record_flatbuffers_unpack(message, &got);
     struct views views = {.id = got.id,
                           .ts = got.ts,
@@ -525,20 +537,20 @@ static int make_large(struct context *context, size_t index, uint64_t *state)
     int rc = large_encode_fixed(&large, &context->buf, &message);
     if (rc != 0 || message.size > LARGE_BYTES)
         return rc != 0 ? rc : -EOVERFLOW;
-    memcpy(context->large_messages + index * LARGE_BYTES, message.data, message.size);
+    memcpy(context->large_messages + index * large_fixed_bytes, message.data, message.size);
     rc = read_three(message, &sum);
     if (rc != 0 || sum != large.quantity + (uint64_t)large.settled + large.session)
         return rc != 0 ? rc : -EBADMSG;
 #ifdef HAVE_FLATBUFFERS
     struct large_values values;
-    uint8_t *flat = context->flat_large_messages + index * LARGE_BYTES;
+    uint8_t *flat = context->flat_large_messages + context->flat_large_offsets[index];
 #define LARGE_COPY(R, type, name) values.name = large.name;
     LARGE_RECORD_FIELDS(LARGE_COPY, large)
     size_t size = record_flatbuffers_pack_large(context->flatbuffers, &values, flat, LARGE_BYTES);
     if (size == 0 || !record_flatbuffers_verify_large(flat, size) ||
         record_flatbuffers_read_three(flat) != sum)
         return -EBADMSG;
-    context->flat_large_sizes[index] = (uint32_t)size;
+    context->flat_large_offsets[index + 1] = context->flat_large_offsets[index] + (uint32_t)size;
 #endif
     return 0;
 }
@@ -572,15 +584,15 @@ static void teardown(void *ptr)
         bench_complain("blocks of the pool are still held");
 #ifdef HAVE_FLATBUFFERS
     record_flatbuffers_destroy(context->flatbuffers);
-    free(context->flat_large_sizes);
+    free(context->flat_large_offsets);
     free(context->flat_large_messages);
-    free(context->flat_sizes);
+    free(context->flat_offsets);
     free(context->flat_messages);
     free(context->values);
 #endif
     free(context->room);
     free(context->large_messages);
-    free(context->views_sizes);
+    free(context->views_offsets);
     free(context->views_messages);
     free(context->chars_messages);
     free(context->limits);
@@ -600,23 +612,24 @@ static int setup_memory(struct context *context)
     context->limits = calloc(RECORD_COUNT, sizeof *context->limits);
     context->chars_messages = calloc(RECORD_COUNT, MESSAGE_BYTES);
     context->views_messages = calloc(RECORD_COUNT, MESSAGE_BYTES);
-    context->views_sizes = calloc(RECORD_COUNT, 1);
+    context->views_offsets = calloc(RECORD_COUNT + 1, sizeof *context->views_offsets);
     context->large_messages = calloc(LARGE_COUNT, LARGE_BYTES);
     context->room = calloc(BATCH_RECORDS, MESSAGE_BYTES);
     if (context->chars == NULL || context->views == NULL || context->texts == NULL ||
         context->limits == NULL || context->chars_messages == NULL ||
-        context->views_messages == NULL || context->views_sizes == NULL ||
+        context->views_messages == NULL || context->views_offsets == NULL ||
         context->large_messages == NULL || context->room == NULL)
         return -ENOMEM;
 #ifdef HAVE_FLATBUFFERS
     context->flatbuffers = record_flatbuffers_create();
     context->values = calloc(RECORD_COUNT, sizeof *context->values);
     context->flat_messages = calloc(RECORD_COUNT, MESSAGE_BYTES);
-    context->flat_sizes = calloc(RECORD_COUNT, 1);
+    context->flat_offsets = calloc(RECORD_COUNT + 1, sizeof *context->flat_offsets);
     context->flat_large_messages = calloc(LARGE_COUNT, LARGE_BYTES);
-    context->flat_large_sizes = calloc(LARGE_COUNT, sizeof *context->flat_large_sizes);
-    if (context->values == NULL || context->flat_messages == NULL || context->flat_sizes == NULL ||
-        context->flat_large_messages == NULL || context->flat_large_sizes == NULL)
+    context->flat_large_offsets = calloc(LARGE_COUNT + 1, sizeof *context->flat_large_offsets);
+    if (context->values == NULL || context->flat_messages == NULL ||
+        context->flat_offsets == NULL || context->flat_large_messages == NULL ||
+        context->flat_large_offsets == NULL)
         return -ENOMEM;
 #endif
     int rc = weir_pool_create(NULL, &context->pool);

@@ -22,13 +22,15 @@ void record_flatbuffers_destroy(struct record_flatbuffers *self)
     delete self;
 }
 
-/* What was built, to where all contenders write. */
+/* What was built, to where all contenders write; padded, for messages follow each other there. */
 static size_t take(const flatbuffers::FlatBufferBuilder &builder, uint8_t *to, size_t room)
 {
-    if (builder.GetSize() > room)
+    const size_t size = (builder.GetSize() + 7) & ~size_t{7};
+
+    if (size > room)
         return 0;
     std::memcpy(to, builder.GetBufferPointer(), builder.GetSize());
-    return builder.GetSize();
+    return size;
 }
 
 size_t record_flatbuffers_pack(struct record_flatbuffers *self, const struct order_values *from,
