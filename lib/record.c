@@ -499,13 +499,16 @@ int weir_record_unpack(struct weir_unpacker *unpacker, const struct weir_record 
     return rc;
 }
 
-int weir_record_decode_slow(struct weir_unpacker *unpacker, const struct weir_record *schema,
-                            void *ret, struct weir_record_fault *ret_fault)
+int weir_record_decode_slow(struct weir_view input, const struct weir_limits *limits,
+                            const struct weir_record *schema, void *ret,
+                            struct weir_record_fault *ret_fault)
 {
-    int rc = weir_record_unpack(unpacker, schema, ret, ret_fault);
+    struct weir_unpacker u;
 
-    if (rc == 0 && weir_unpack_end(unpacker) != 0)
-        rc = tell(unpacker, schema, NULL, ret_fault);
+    weir_unpack_init(&u, input, limits);
+    int rc = weir_record_unpack(&u, schema, ret, ret_fault);
+    if (rc == 0 && weir_unpack_end(&u) != 0)
+        rc = tell(&u, schema, NULL, ret_fault);
     return rc;
 }
 

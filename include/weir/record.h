@@ -461,7 +461,7 @@ WEIR_ALWAYS_INLINE uint8_t *weir_record_put_head(uint8_t *at, unsigned tag_fix, 
  * weir_record_unpack() */
 
 /** Private: as weir_record_unpack(), of a record that is all of the input. */
-WEIR_API int weir_record_decode_slow(struct weir_unpacker *unpacker,
+WEIR_API int weir_record_decode_slow(struct weir_view input, const struct weir_limits *limits,
                                      const struct weir_record *schema, void *ret,
                                      struct weir_record_fault *ret_fault);
 
@@ -542,6 +542,12 @@ WEIR_ALWAYS_INLINE bool weir_record_read_uint(const uint8_t **at, const uint8_t 
         *at += 1 + (bits / 8 & wide);
         return (tag & wide & 0xfcu) == (WEIR_TAG_UINT8 & wide) && value <= max;
     }
+    if (room == WEIR_RECORD_ROOM_AHEAD && tag == WEIR_TAG_UINT64) {
+        /* A branch that is predicted well, so that the next field need not wait for this tag. */
+        *ret = weir_wire_load64(*at + 1);
+        *at += 9;
+        return true;
+    }
     if (tag < 0x80) {
         *ret = tag;
         *at += 1;
@@ -561,6 +567,11 @@ WEIR_ALWAYS_INLINE bool weir_record_read_sint(const uint8_t **at, const uint8_t 
                                               enum weir_record_room room, int64_t max, int64_t *ret)
 {
     unsigned tag = (*at)[0];
+    if (room == WEIR_RECORD_ROOM_AHEAD && max == INT64_MAX && tag == WEIR_TAG_UINT64) {
+        *ret = (int64_t)weir_wire_load64(*at + 1);
+        *at += 9;
+        return *ret >= 0;
+    }
     if (tag < 0x80 || tag >= WEIR_TAG_NEGATIVE_FIXINT) {
         *ret = (int8_t)tag;
         *at += 1;
@@ -1022,10 +1033,15 @@ WEIR_ALWAYS_INLINE bool weir_record_read_raw(const uint8_t **at, const uint8_t *
         FIELDS(WEIR_R_PUT, R)                                                                     \
         return at;                                                                                \
     }                                                                                             \
+    WEIR_R_UNUSED WEIR_ALWAYS_INLINE void R##_weir_prepare(struct R *ret)                         \
+    {                                                                                             \
+        /* Where every field has to come there is nothing to begin with. */                       \
+        if ((0 FIELDS(WEIR_R_REQUIRED, R)) != weir_record_all(R##_field_count))                   \
+            R##_init(ret);                                                                        \
+    }                                                                                             \
     WEIR_R_UNUSED WEIR_INLINE const uint8_t *R##_weir_read(const uint8_t *at, const uint8_t *end, \
                                                            struct R *ret, uint64_t *elements)     \
     {                                                                                             \
-        const uint64_t required = 0 FIELDS(WEIR_R_REQUIRED, R);                                   \
         uint64_t seen = 0;                                                                        \
         unsigned count = 0, nils = 0;                                                             \
         bool ok;                                                                                  \
@@ -1033,8 +1049,7 @@ WEIR_ALWAYS_INLINE bool weir_record_read_raw(const uint8_t **at, const uint8_t *
             ok = weir_record_read_head(&at, end, WEIR_TAG_FIXMAP, WEIR_TAG_MAP16, &count);        \
         else                                                                                      \
             ok = weir_record_read_head(&at, end, WEIR_TAG_FIXARRAY, WEIR_TAG_ARRAY16, &count);    \
-        if (required != weir_record_all(R##_field_count))                                         \
-            R##_init(ret);                                                                        \
+        R##_weir_prepare(ret);                                                                    \
         FIELDS(WEIR_R_READ, R)                                                                    \
         *elements += (uint64_t)count * (R##_weir_is_map ? 2 : 1);                                 \
         ret->present = seen;                                                                      \
@@ -1054,23 +1069,22 @@ WEIR_ALWAYS_INLINE bool weir_record_read_raw(const uint8_t **at, const uint8_t *
     WEIR_R_UNUSED WEIR_INLINE int R##_unpack(struct weir_unpacker *unpacker, struct R *ret,       \
                                              struct weir_record_fault *ret_fault)                 \
     {                                                                                             \
-        struct R expected;                                                                        \
+        struct R value;                                                                           \
         uint64_t elements = 1;                                                                    \
-        const uint8_t *at = R##_weir_read(unpacker->pos, unpacker->end, &expected, &elements);    \
+        const uint8_t *at = R##_weir_read(unpacker->pos, unpacker->end, &value, &elements);       \
         if (WEIR_LIKELY(at != NULL && elements <= unpacker->elements_left)) {                     \
             unpacker->pos = at;                                                                   \
             unpacker->elements_left -= elements;                                                  \
-            *ret = expected;                                                                      \
-            return 0;                                                                             \
+        } else {                                                                                  \
+            struct weir_unpacker copy = *unpacker;                                                \
+            R##_weir_prepare(&value);                                                             \
+            int rc = weir_record_unpack(&copy, &R##_schema, &value, ret_fault);                   \
+            *unpacker = copy;                                                                     \
+            if (rc != 0)                                                                          \
+                return rc;                                                                        \
         }                                                                                         \
-        struct R other;                                                                           \
-        struct weir_unpacker copy = *unpacker;                                                    \
-        R##_init(&other);                                                                         \
-        int rc = weir_record_unpack(&copy, &R##_schema, &other, ret_fault);                       \
-        *unpacker = copy;                                                                         \
-        if (rc == 0)                                                                              \
-            *ret = other;                                                                         \
-        return rc;                                                                                \
+        *ret = value;                                                                             \
+        return 0;                                                                                 \
     }                                                                                             \
     WEIR_R_UNUSED static __attribute__((noinline, cold)) int R##_weir_encode_slow(                \
         const struct R *record, struct weir_buf *buf, struct weir_view *ret)                      \
@@ -1095,20 +1109,19 @@ WEIR_ALWAYS_INLINE bool weir_record_read_raw(const uint8_t **at, const uint8_t *
                                              const struct weir_limits *limits, struct R *ret,     \
                                              struct weir_record_fault *ret_fault)                 \
     {                                                                                             \
-        struct weir_unpacker unpacker;                                                            \
         struct R value;                                                                           \
         uint64_t elements = 1;                                                                    \
-        weir_unpack_init(&unpacker, input, limits);                                               \
-        const uint8_t *at = R##_weir_read(unpacker.pos, unpacker.end, &value, &elements);         \
-        if (WEIR_LIKELY(at != NULL && at == unpacker.end && elements <= unpacker.elements_left)) {\
-            *ret = value;                                                                         \
-            return 0;                                                                             \
+        const uint8_t *end = input.size != 0 ? input.data + input.size : input.data;              \
+        const uint8_t *at = R##_weir_read(input.data, end, &value, &elements);                    \
+        if (WEIR_UNLIKELY(at == NULL || at != end ||                                              \
+                          !weir_record_may_read(limits, input.size, elements))) {                 \
+            R##_weir_prepare(&value);                                                             \
+            int rc = weir_record_decode_slow(input, limits, &R##_schema, &value, ret_fault);      \
+            if (rc != 0)                                                                          \
+                return rc;                                                                        \
         }                                                                                         \
-        R##_init(&value);                                                                         \
-        int rc = weir_record_decode_slow(&unpacker, &R##_schema, &value, ret_fault);              \
-        if (rc == 0)                                                                              \
-            *ret = value;                                                                         \
-        return rc;                                                                                \
+        *ret = value;                                                                             \
+        return 0;                                                                                 \
     }                                                                                             \
     static_assert((int)R##_field_count > 0, "record " #R " has no fields")
 /* clang-format on */
