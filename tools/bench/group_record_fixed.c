@@ -86,9 +86,12 @@ struct context {
     uint8_t *room; /* BATCH_RECORDS times MESSAGE_BYTES */
     struct weir_pool *pool;
     struct weir_buf buf;
+    struct order_values *values; /* the views, for peers */
+    uint8_t *scratch;
+    uint8_t *proto_messages;
+    uint32_t *proto_offsets;
 #ifdef HAVE_FLATBUFFERS
     struct record_flatbuffers *flatbuffers;
-    struct order_values *values;
     uint8_t *flat_messages;
     uint32_t *flat_offsets;
     uint8_t *flat_large_messages;
@@ -387,6 +390,54 @@ static int run_three_flatbuffers_verified(struct bench_round *round)
     }
 #endif
 
+/* --- Protocol Buffers ------------------------------------------------------------------------ */
+
+#define RUN_PROTO(peer)                                                                         \
+    static int run_pack_##peer(struct bench_round *round)                                       \
+    {                                                                                           \
+        struct context *context = round->context;                                               \
+        for (uint64_t i = 0; i < round->ops; i++) {                                             \
+            uint8_t *to = context->room + i % BATCH_RECORDS * MESSAGE_BYTES;                    \
+            record_##peer##_pack(&context->values[i % RECORD_COUNT], to, MESSAGE_BYTES);        \
+            bench_use(to);                                                                      \
+        }                                                                                       \
+        return 0;                                                                               \
+    }                                                                                           \
+    static int run_unpack_##peer(struct bench_round *round)                                     \
+    {                                                                                           \
+        struct context *context = round->context;                                               \
+        struct order_values record;                                                             \
+        bool ok = true;                                                                         \
+        for (uint64_t i = 0; i < round->ops && ok; i++) {                                       \
+            struct weir_view message =                                                          \
+                between(context->proto_messages, context->proto_offsets, i % RECORD_COUNT);     \
+            ok = record_##peer##_unpack(message.data, message.size, context->scratch, &record); \
+            bench_use(&record);                                                                 \
+        }                                                                                       \
+        return ok ? 0 : -EBADMSG;                                                               \
+    }
+#define PROTO(contender, function, text)                         \
+    {                                                            \
+        .name = (contender), .note = text, .run = run_##function \
+    }
+#define NO_PROTO(contender, text)                                      \
+    {                                                                  \
+        .name = (contender), .missing = "configure did not find " text \
+    }
+#ifdef HAVE_PROTOBUF_C
+RUN_PROTO(protobuf_c)
+#define PROTOBUF_C(function, text) PROTO("protobuf-c", function, "protobuf-c, " text)
+#else
+#define PROTOBUF_C(function, text) \
+    NO_PROTO("protobuf-c", "protobuf-c (Debian: libprotobuf-c-dev, protobuf-c-compiler)")
+#endif
+#ifdef HAVE_NANOPB
+RUN_PROTO(nanopb)
+#define NANOPB(function, text) PROTO("nanopb", function, "nanopb, " text)
+#else
+#define NANOPB(function, text) NO_PROTO("nanopb", "nanopb (Debian: libnanopb-dev, nanopb)")
+#endif
+
 /* --- the input, and that all do the same ----------------------------------------------------- */
 
 static void make_text(uint64_t *state, char *at, size_t size)
@@ -478,44 +529,97 @@ static int make_message(struct context *context, size_t index)
                : -EBADMSG;
 }
 
+static struct order_values values_of(const struct views *from)
+{
+    return (struct order_values){.id = from->id,
+                                 .ts = from->ts,
+                                 .price = from->price,
+                                 .seq = from->seq,
+                                 .symbol = (const char *)from->symbol.data,
+                                 .venue = (const char *)from->venue.data,
+                                 .account = (const char *)from->account.data,
+                                 .qty = from->qty,
+                                 .symbol_size = (uint32_t)from->symbol.size,
+                                 .venue_size = (uint32_t)from->venue.size,
+                                 .account_size = (uint32_t)from->account.size,
+                                 .side = from->side,
+                                 .flags = from->flags};
+}
+
+#if defined(HAVE_FLATBUFFERS) || defined(HAVE_PROTOBUF_C) || defined(HAVE_NANOPB)
+static bool same_values(const struct order_values *got, const struct views *wanted)
+{
+    struct views views = {.id = got->id,
+                          .ts = got->ts,
+                          .price = got->price,
+                          .qty = got->qty,
+                          .side = got->side,
+                          .flags = got->flags,
+                          .seq = got->seq,
+                          .symbol = weir_view_of(got->symbol, got->symbol_size),
+                          .venue = weir_view_of(got->venue, got->venue_size),
+                          .account = weir_view_of(got->account, got->account_size)};
+
+    return same_views(&views, wanted);
+}
+#endif
+
 #ifdef HAVE_FLATBUFFERS
 static int make_flatbuffers(struct context *context, size_t index)
 {
-    const struct views *from = &context->views[index];
-    struct order_values *values = &context->values[index], got;
     uint8_t *message = context->flat_messages + context->flat_offsets[index];
+    struct order_values got;
 
-    *values = (struct order_values){.id = from->id,
-                                    .ts = from->ts,
-                                    .price = from->price,
-                                    .seq = from->seq,
-                                    .symbol = (const char *)from->symbol.data,
-                                    .venue = (const char *)from->venue.data,
-                                    .account = (const char *)from->account.data,
-                                    .qty = from->qty,
-                                    .symbol_size = (uint32_t)from->symbol.size,
-                                    .venue_size = (uint32_t)from->venue.size,
-                                    .account_size = (uint32_t)from->account.size,
-                                    .side = from->side,
-                                    .flags = from->flags};
-    size_t size = record_flatbuffers_pack(context->flatbuffers, values, message, MESSAGE_BYTES);
+    size_t size = record_flatbuffers_pack(context->flatbuffers, &context->values[index], message,
+                                          MESSAGE_BYTES);
     if (size == 0 || !record_flatbuffers_verify(message, size))
         return -EBADMSG;
     context->flat_offsets[index + 1] = context->flat_offsets[index] + (uint32_t)size;
     record_flatbuffers_unpack(message, &got);
-    struct views views = {.id = got.id,
-                          .ts = got.ts,
-                          .price = got.price,
-                          .qty = got.qty,
-                          .side = got.side,
-                          .flags = got.flags,
-                          .seq = got.seq,
-                          .symbol = weir_view_of(got.symbol, got.symbol_size),
-                          .venue = weir_view_of(got.venue, got.venue_size),
-                          .account = weir_view_of(got.account, got.account_size)};
-    return same_views(&views, from) ? 0 : -EBADMSG;
+    return same_values(&got, &context->views[index]) ? 0 : -EBADMSG;
 }
 #endif
+
+#if defined(HAVE_PROTOBUF_C) || defined(HAVE_NANOPB)
+typedef size_t proto_pack_function(const struct order_values *from, uint8_t *to, size_t room);
+typedef bool proto_unpack_function(const uint8_t *message, size_t size, uint8_t *room,
+                                   struct order_values *ret);
+
+/* Those of both are the same bytes, so each overwrites the other's. */
+static int make_proto(struct context *context, size_t index, proto_pack_function *pack,
+                      proto_unpack_function *unpack)
+{
+    uint8_t *message = context->proto_messages + context->proto_offsets[index];
+    size_t before = context->proto_offsets[index + 1];
+    struct order_values got;
+
+    size_t size = pack(&context->values[index], message, MESSAGE_BYTES);
+    if (size == 0 || !unpack(message, size, context->scratch, &got) ||
+        !same_values(&got, &context->views[index]))
+        return -EBADMSG;
+    context->proto_offsets[index + 1] = context->proto_offsets[index] + (uint32_t)size;
+    return before == 0 || before == context->proto_offsets[index + 1] ? 0 : -EBADMSG;
+}
+#endif
+
+static int make_peers(struct context *context, size_t index)
+{
+    int rc = 0;
+
+    context->values[index] = values_of(&context->views[index]);
+#ifdef HAVE_FLATBUFFERS
+    rc = make_flatbuffers(context, index);
+#endif
+#ifdef HAVE_PROTOBUF_C
+    if (rc == 0)
+        rc = make_proto(context, index, record_protobuf_c_pack, record_protobuf_c_unpack);
+#endif
+#ifdef HAVE_NANOPB
+    if (rc == 0)
+        rc = make_proto(context, index, record_nanopb_pack, record_nanopb_unpack);
+#endif
+    return rc;
+}
 
 static int make_large(struct context *context, size_t index, uint64_t *state)
 {
@@ -563,10 +667,8 @@ static int make_all(struct context *context)
     for (size_t i = 0; i < RECORD_COUNT && rc == 0; i++) {
         make_record(context, i, &state);
         rc = make_message(context, i);
-#ifdef HAVE_FLATBUFFERS
         if (rc == 0)
-            rc = make_flatbuffers(context, i);
-#endif
+            rc = make_peers(context, i);
         if (rc == 0 && i < LARGE_COUNT)
             rc = make_large(context, i, &state);
         if (rc != 0)
@@ -588,8 +690,11 @@ static void teardown(void *ptr)
     free(context->flat_large_messages);
     free(context->flat_offsets);
     free(context->flat_messages);
-    free(context->values);
 #endif
+    free(context->proto_offsets);
+    free(context->proto_messages);
+    free(context->scratch);
+    free(context->values);
     free(context->room);
     free(context->large_messages);
     free(context->views_offsets);
@@ -615,21 +720,25 @@ static int setup_memory(struct context *context)
     context->views_offsets = calloc(RECORD_COUNT + 1, sizeof *context->views_offsets);
     context->large_messages = calloc(LARGE_COUNT, LARGE_BYTES);
     context->room = calloc(BATCH_RECORDS, MESSAGE_BYTES);
+    context->values = calloc(RECORD_COUNT, sizeof *context->values);
+    context->scratch = calloc(1, RECORD_SCRATCH_BYTES);
+    context->proto_messages = calloc(RECORD_COUNT, MESSAGE_BYTES);
+    context->proto_offsets = calloc(RECORD_COUNT + 1, sizeof *context->proto_offsets);
     if (context->chars == NULL || context->views == NULL || context->texts == NULL ||
         context->limits == NULL || context->chars_messages == NULL ||
         context->views_messages == NULL || context->views_offsets == NULL ||
-        context->large_messages == NULL || context->room == NULL)
+        context->large_messages == NULL || context->room == NULL || context->values == NULL ||
+        context->scratch == NULL || context->proto_messages == NULL ||
+        context->proto_offsets == NULL)
         return -ENOMEM;
 #ifdef HAVE_FLATBUFFERS
     context->flatbuffers = record_flatbuffers_create();
-    context->values = calloc(RECORD_COUNT, sizeof *context->values);
     context->flat_messages = calloc(RECORD_COUNT, MESSAGE_BYTES);
     context->flat_offsets = calloc(RECORD_COUNT + 1, sizeof *context->flat_offsets);
     context->flat_large_messages = calloc(LARGE_COUNT, LARGE_BYTES);
     context->flat_large_offsets = calloc(LARGE_COUNT + 1, sizeof *context->flat_large_offsets);
-    if (context->values == NULL || context->flat_messages == NULL ||
-        context->flat_offsets == NULL || context->flat_large_messages == NULL ||
-        context->flat_large_offsets == NULL)
+    if (context->flat_messages == NULL || context->flat_offsets == NULL ||
+        context->flat_large_messages == NULL || context->flat_large_offsets == NULL)
         return -ENOMEM;
 #endif
     int rc = weir_pool_create(NULL, &context->pool);
@@ -671,13 +780,18 @@ static const struct bench_contender pack_chars_contenders[] = {
     WEIR(pack_chars, "NAME_encode_fixed, texts in arrays"), LIMIT(pack_limit_chars)};
 static const struct bench_contender pack_views_contenders[] = {
     WEIR(pack_views, "NAME_encode_fixed, texts as views"), LIMIT(pack_limit_views),
-    FLATBUFFERS("flatbuffers", pack_flatbuffers, "one builder that is cleared, and a copy")};
+    FLATBUFFERS("flatbuffers", pack_flatbuffers, "one builder that is cleared, and a copy"),
+    PROTOBUF_C(pack_protobuf_c, "its size computed and its struct packed"),
+    NANOPB(pack_nanopb, "its struct filled and encoded into memory")};
 static const struct bench_contender unpack_chars_contenders[] = {
     WEIR(unpack_chars, "NAME_decode_fixed, texts in arrays"), LIMIT(unpack_limit_chars)};
 static const struct bench_contender unpack_views_contenders[] = {
-    WEIR(unpack_views, "NAME_decode_fixed, texts as views"), LIMIT(unpack_limit_views),
+    WEIR(unpack_views, "NAME_decode_fixed, texts as views"),
+    LIMIT(unpack_limit_views),
     FLATBUFFERS("flatbuffers", unpack_flatbuffers, "all fields read, unverified"),
-    FLATBUFFERS("flatbuffers-verify", unpack_flatbuffers_verified, "after its Verifier")};
+    FLATBUFFERS("flatbuffers-verify", unpack_flatbuffers_verified, "after its Verifier"),
+    PROTOBUF_C(unpack_protobuf_c, "its struct in memory that a bump allocator gives"),
+    NANOPB(unpack_nanopb, "texts in arrays of its struct")};
 static const struct bench_contender three_contenders[] = {
     WEIR(three, "NAME_open, then NAME_get_FIELD"),
     FLATBUFFERS("flatbuffers", three_flatbuffers, "three accessors, unverified"),

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * record_peers: what the groups of records ask of libraries that generate code. Each has a source of
- * its own, which is built where configure found the library and its generator.
+ * record_peers: what the groups of records ask of libraries that generate code. Each has a source
+ * of its own, which is built where configure found the library and its generator.
  */
 #ifndef BENCH_RECORD_PEERS_H
 #define BENCH_RECORD_PEERS_H
@@ -89,8 +89,8 @@ struct order_values {
     uint8_t flags;
 };
 
-/* FlatBuffers, whose library for C++ is the one that Debian has. Building returns the size, or 0 if it
- * does not fit; the builder is used again and again, as its documentation says. */
+/* FlatBuffers, whose library for C++ is the one that Debian has. Building returns the size, or 0 if
+ * it does not fit; the builder is used again and again, as its documentation says. */
 struct record_flatbuffers;
 struct record_flatbuffers *record_flatbuffers_create(void);
 void record_flatbuffers_destroy(struct record_flatbuffers *self);
@@ -102,6 +102,16 @@ size_t record_flatbuffers_pack_large(struct record_flatbuffers *self,
                                      const struct large_values *from, uint8_t *to, size_t room);
 bool record_flatbuffers_verify_large(const uint8_t *message, size_t size);
 uint64_t record_flatbuffers_read_three(const uint8_t *message);
+
+/* Protocol Buffers, by two libraries. What is read is in @room, of RECORD_SCRATCH_BYTES and aligned
+ * as malloc() does, or in the message. */
+#define RECORD_SCRATCH_BYTES 1024u
+size_t record_protobuf_c_pack(const struct order_values *from, uint8_t *to, size_t room);
+bool record_protobuf_c_unpack(const uint8_t *message, size_t size, uint8_t *room,
+                              struct order_values *ret);
+size_t record_nanopb_pack(const struct order_values *from, uint8_t *to, size_t room);
+bool record_nanopb_unpack(const uint8_t *message, size_t size, uint8_t *room,
+                          struct order_values *ret);
 
 #ifdef __cplusplus
 }
