@@ -30,6 +30,7 @@
 #include <weir/record_batch.h>
 #include <weir/record_enum.h>
 #include <weir/record_schema.h>
+#include <weir/record_fixed.h>
 #include <weir/object.h>
 #include <weir/edit.h>
 #include <weir/bulk.h>

@@ -254,41 +254,27 @@ static int tell(const struct weir_unpacker *u, const struct weir_record *schema,
     return weir__record_tell(u, &place);
 }
 
-/* Any integer that fits the member. */
-static int unpack_integer(struct weir_unpacker *u, const struct weir_record_field *field,
-                          uint8_t *member)
+/* An integer that fits the member; inlined with constants, so that a type is one jump. */
+WEIR_ALWAYS_INLINE int unpack_unsigned(struct weir_unpacker *u, size_t size, uint8_t *member)
 {
-    unsigned bits = 8 * (unsigned)field->size;
-    uint64_t u64;
-    int64_t i64;
+    const uint64_t max = UINT64_MAX >> (64 - 8 * size);
+    uint64_t value;
 
-    if (field->type >= WEIR_RECORD_I8) {
-        int64_t max = (int64_t)(UINT64_MAX >> (65 - bits));
-        if (!weir_unpack_int_fast(u, -max - 1, max, &i64))
-            return weir_unpack_int_slow(u, -max - 1, max, field->size, member);
-        u64 = (uint64_t)i64;
-    } else {
-        uint64_t max = UINT64_MAX >> (64 - bits);
-        if (!weir_unpack_uint_fast(u, max, &u64))
-            return weir_unpack_uint_slow(u, max, field->size, member);
-    }
-    store_integer(member, u64, field->size);
+    if (WEIR_UNLIKELY(!weir_unpack_uint_fast(u, max, &value)))
+        return weir_unpack_uint_slow(u, max, size, member);
+    store_integer(member, value, size);
     return 0;
 }
 
-static int unpack_float(struct weir_unpacker *u, const struct weir_record_field *field,
-                        uint8_t *member)
+WEIR_ALWAYS_INLINE int unpack_signed(struct weir_unpacker *u, size_t size, uint8_t *member)
 {
-    double f64;
-    float f32;
+    const int64_t max = (int64_t)(UINT64_MAX >> (65 - 8 * size));
+    int64_t value;
 
-    if (field->type == WEIR_RECORD_F32) {
-        if (weir_unpack_f32(u, &f32) == 0)
-            memcpy(member, &f32, sizeof f32);
-    } else if (weir_unpack_f64(u, &f64) == 0) {
-        memcpy(member, &f64, sizeof f64);
-    }
-    return u->error;
+    if (WEIR_UNLIKELY(!weir_unpack_int_fast(u, -max - 1, max, &value)))
+        return weir_unpack_int_slow(u, -max - 1, max, size, member);
+    store_integer(member, (uint64_t)value, size);
+    return 0;
 }
 
 /* A str or bin into an array of the struct. */
@@ -339,9 +325,6 @@ static int unpack_view(struct weir_unpacker *u, const struct weir_record_field *
     int8_t ext_type = field->ext_type;
 
     switch (field->type) {
-    case WEIR_RECORD_STR:
-        weir_unpack_str(u, &view);
-        break;
     case WEIR_RECORD_BIN:
         weir_unpack_bin(u, &view);
         break;
@@ -365,6 +348,9 @@ static int unpack_leaf(struct weir_unpacker *u, const struct weir_record_field *
                        uint8_t *member)
 {
     struct weir_timestamp timestamp;
+    struct weir_view view;
+    double f64;
+    float f32;
     bool boolean;
 
     switch (field->type) {
@@ -373,21 +359,44 @@ static int unpack_leaf(struct weir_unpacker *u, const struct weir_record_field *
             memcpy(member, &boolean, sizeof boolean);
         return u->error;
     case WEIR_RECORD_F32:
+        if (weir_unpack_f32(u, &f32) == 0)
+            memcpy(member, &f32, sizeof f32);
+        return u->error;
     case WEIR_RECORD_F64:
-        return unpack_float(u, field, member);
+        if (weir_unpack_f64(u, &f64) == 0)
+            memcpy(member, &f64, sizeof f64);
+        return u->error;
     case WEIR_RECORD_TIMESTAMP:
         if (weir_unpack_timestamp(u, &timestamp) == 0)
             memcpy(member, &timestamp, sizeof timestamp);
         return u->error;
     case WEIR_RECORD_STR:
+        if (weir_unpack_str(u, &view) == 0)
+            memcpy(member, &view, sizeof view);
+        return u->error;
     case WEIR_RECORD_BIN:
     case WEIR_RECORD_EXT:
     case WEIR_RECORD_RAW:
         return unpack_view(u, field, member);
     case WEIR_RECORD_ENUM:
         return unpack_enum(u, field, member);
+    case WEIR_RECORD_U8:
+        return unpack_unsigned(u, 1, member);
+    case WEIR_RECORD_U16:
+        return unpack_unsigned(u, 2, member);
+    case WEIR_RECORD_U32:
+        return unpack_unsigned(u, 4, member);
+    case WEIR_RECORD_U64:
+        return unpack_unsigned(u, 8, member);
+    case WEIR_RECORD_I8:
+        return unpack_signed(u, 1, member);
+    case WEIR_RECORD_I16:
+        return unpack_signed(u, 2, member);
+    case WEIR_RECORD_I32:
+        return unpack_signed(u, 4, member);
     default:
-        return unpack_integer(u, field, member);
+        assert(field->type == WEIR_RECORD_I64);
+        return unpack_signed(u, 8, member);
     }
 }
 
@@ -439,12 +448,29 @@ static int unpack_field(struct weir_unpacker *u, const struct weir_record *schem
     return rc;
 }
 
+/* Whether @field has @key, which begins with @first; one test for what nearly always tells. */
+static inline bool has_key(const struct weir_record_field *field, struct weir_view key,
+                           unsigned first)
+{
+    const uint8_t *ours = (const uint8_t *)field->key;
+
+    if (((field->key_bytes ^ key.size) | (ours[0] ^ first)) != 0)
+        return false;
+    if (key.size >= 8)
+        return memcmp(ours, key.data, key.size) == 0;
+    if (key.size >= 4)
+        return ((weir_record_load32(ours) ^ weir_record_load32(key.data)) |
+                (weir_record_load32(ours + key.size - 4) ^
+                 weir_record_load32(key.data + key.size - 4))) == 0;
+    return key.size < 2 || (ours[1] == key.data[1] && ours[key.size - 1] == key.data[key.size - 1]);
+}
+
 /*
  * Pass over the key that comes next, for the index of the field that has it, schema->count if none
- * has. @expected is the field that would be next in order, a guess that is mostly right.
+ * of @wanted has. @expected is the field that would be next in order, a guess that is mostly right.
  */
-static int unpack_key(struct weir_unpacker *u, const struct weir_record *schema, unsigned expected,
-                      unsigned *ret)
+static int unpack_key(struct weir_unpacker *u, const struct weir_record *schema, uint64_t wanted,
+                      unsigned expected, unsigned *ret)
 {
     enum weir_type type;
     struct weir_view key;
@@ -457,10 +483,14 @@ static int unpack_key(struct weir_unpacker *u, const struct weir_record *schema,
     }
     if (weir_unpack_str(u, &key) != 0)
         return u->error;
-    for (unsigned i = 0; i < schema->count; i++) {
-        unsigned index = expected + i < schema->count ? expected + i : expected + i - schema->count;
-        const struct weir_record_field *field = &schema->fields[index];
-        if (field->key_bytes == key.size && memcmp(field->key, key.data, key.size) == 0) {
+    unsigned first = key.size != 0 ? key.data[0] : 0;
+    if ((wanted >> expected & 1) != 0 && has_key(&schema->fields[expected], key, first)) {
+        *ret = expected;
+        return 0;
+    }
+    for (; wanted != 0; wanted &= wanted - 1) {
+        unsigned index = (unsigned)__builtin_ctzll(wanted);
+        if (has_key(&schema->fields[index], key, first)) {
             *ret = index;
             break;
         }
@@ -479,10 +509,10 @@ static int unpack_map(struct weir_unpacker *u, const struct weir_record *schema,
         return tell(u, schema, ret_fault);
     for (; pairs != 0; pairs--) {
         unsigned index;
-        int rc = unpack_key(u, schema, next, &index);
+        int rc = unpack_key(u, schema, weir_record_all(schema->count) & ~seen, next, &index);
         if (rc != 0)
             return tell(u, schema, ret_fault);
-        if (index == schema->count || (seen & WEIR_RECORD_BIT(index)) != 0) {
+        if (index == schema->count) { /* unknown, or a second time */
             if (weir_unpack_skip(u) != 0)
                 return tell(u, schema, ret_fault);
             continue;
@@ -538,13 +568,16 @@ int weir_record_unpack(struct weir_unpacker *unpacker, const struct weir_record 
     return rc;
 }
 
-int weir_record_decode_slow(struct weir_unpacker *unpacker, const struct weir_record *schema,
-                            void *ret, struct weir_record_fault *ret_fault)
+int weir_record_decode_slow(struct weir_view input, const struct weir_limits *limits,
+                            const struct weir_record *schema, void *ret,
+                            struct weir_record_fault *ret_fault)
 {
-    int rc = weir_record_unpack(unpacker, schema, ret, ret_fault);
+    struct weir_unpacker u;
 
-    if (rc == 0 && weir_unpack_end(unpacker) != 0)
-        rc = tell(unpacker, schema, ret_fault);
+    weir_unpack_init(&u, input, limits);
+    int rc = weir_record_unpack(&u, schema, ret, ret_fault);
+    if (rc == 0 && weir_unpack_end(&u) != 0)
+        rc = tell(&u, schema, ret_fault);
     return rc;
 }
 

@@ -53,4 +53,10 @@ int weir__record_unpack_value(struct weir_unpacker *u, const struct weir_record_
 int weir__record_unpack_array(struct weir_unpacker *u, const struct weir_record_field *element,
                               uint8_t *member, const struct weir__record_place *place);
 
+/* As weir_record_fixed_differs(). The first is portable; the second needs AVX2 and 32 bytes. */
+bool weir__record_differs_words(const uint8_t *at, const uint8_t *wanted, const uint8_t *holes,
+                                size_t size);
+bool weir__record_differs_avx2(const uint8_t *at, const uint8_t *wanted, const uint8_t *holes,
+                               size_t size);
+
 #endif /* WEIR_RECORD_PRIVATE_H */

@@ -50,6 +50,110 @@ const struct kind *const records_kinds[RECORDS_KINDS] = {&tick_kind,
                                                          &basket_kind,
                                                          &path_kind};
 
+/* --- fixed layouts --------------------------------------------------------------------------- */
+
+static void place_of_ref(struct place *ret, struct place_ref ref)
+{
+    ret->present = place_present(&ref);
+    ret->x = place_get_x(&ref);
+    ret->y = place_get_y(&ref);
+}
+
+static void place_of_pointer(struct place *ret, const struct place *place)
+{
+    *ret = *place;
+}
+
+static void flat_get(const struct flat_ref *ref, struct flat *ret);
+
+static void flat_of_ref(struct flat *ret, struct flat_ref ref)
+{
+    flat_get(&ref, ret);
+}
+
+#define GET(R, type, name, ...) GET_##type(R, name)
+#define GET_VALUE(R, name) ret->name = R##_get_##name(ref);
+#define GET_COPY(R, name)                    \
+    memset(ret->name, 0, sizeof(ret->name)); \
+    if (R##_get_##name(ref).size != 0)       \
+        memcpy(ret->name, R##_get_##name(ref).data, R##_get_##name(ref).size);
+#define GET_bool GET_VALUE
+#define GET_u8 GET_VALUE
+#define GET_u16 GET_VALUE
+#define GET_u32 GET_VALUE
+#define GET_u64 GET_VALUE
+#define GET_i8 GET_VALUE
+#define GET_i16 GET_VALUE
+#define GET_i32 GET_VALUE
+#define GET_i64 GET_VALUE
+#define GET_f32 GET_VALUE
+#define GET_f64 GET_VALUE
+#define GET_timestamp GET_VALUE
+#define GET_str GET_VALUE
+#define GET_bin GET_VALUE
+#define GET_raw GET_VALUE
+#define GET_ext(type) GET_VALUE
+#define GET_chars(size) GET_COPY
+#define GET_bytes(size) GET_COPY
+#define GET_record(other) GET_NESTED
+#define GET_NESTED(R, name) \
+    _Generic((R##_get_##name(ref)),                \
+             struct place_ref: place_of_ref,       \
+             struct flat_ref: flat_of_ref,         \
+             const struct place *: place_of_pointer)(&ret->name, R##_get_##name(ref));
+
+#define FIXED_KIND(R, FIELDS)                                                          \
+    KIND(R)                                                                            \
+    static void R##_get(const struct R##_ref *ref, struct R *ret)                      \
+    {                                                                                  \
+        ret->present = R##_present(ref);                                               \
+        FIELDS(GET, R)                                                                 \
+    }                                                                                  \
+    static void R##_get_any(const union any_ref *ref, void *ret)                       \
+    {                                                                                  \
+        R##_get(&ref->R, (struct R *)ret);                                             \
+    }                                                                                  \
+    static void R##_pack_fixed_any(struct weir_packer *packer, const void *record)     \
+    {                                                                                  \
+        R##_pack_fixed(packer, (const struct R *)record);                              \
+    }                                                                                  \
+    static int R##_unpack_fixed_any(                                                   \
+        struct weir_unpacker *u, void *ret, struct weir_record_fault *fault)           \
+    {                                                                                  \
+        return R##_unpack_fixed(u, (struct R *)ret, fault);                            \
+    }                                                                                  \
+    static int R##_decode_fixed_any(                                                   \
+        struct weir_view input, void *ret, struct weir_record_fault *fault)            \
+    {                                                                                  \
+        return R##_decode_fixed(input, NULL, (struct R *)ret, fault);                  \
+    }                                                                                  \
+    static int R##_open_any(struct weir_view input, union any_ref *ret)                \
+    {                                                                                  \
+        return R##_open(input, &ret->R);                                               \
+    }                                                                                  \
+    static int R##_open_next_any(struct weir_unpacker *u, union any_ref *ret)          \
+    {                                                                                  \
+        return R##_open_next(u, &ret->R);                                              \
+    }                                                                                  \
+    static const struct fixed_kind R##_fixed_kind = {&R##_kind,                        \
+                                                     R##_pack_fixed_any,               \
+                                                     R##_unpack_fixed_any,             \
+                                                     R##_decode_fixed_any,             \
+                                                     R##_open_any,                     \
+                                                     R##_open_next_any,                \
+                                                     R##_get_any,                      \
+                                                     (const uint8_t *)&R##_weir_holes, \
+                                                     R##_fixed_bytes};
+
+FIXED_KIND(flat, FLAT_FIELDS)
+FIXED_KIND(mixed, MIXED_FIELDS)
+FIXED_KIND(dot, DOT_FIELDS)
+FIXED_KIND(wide, WIDE_FIELDS)
+FIXED_KIND(bit, BIT_FIELDS)
+
+const struct fixed_kind *const records_fixed_kinds[RECORDS_FIXED_KINDS] = {
+    &flat_fixed_kind, &mixed_fixed_kind, &dot_fixed_kind, &wide_fixed_kind, &bit_fixed_kind};
+
 /* --- an oracle: the cursor, told by the schema ------------------------------------------------ */
 
 static bool oracle(const struct weir_record *schema, struct weir_view input, uint8_t *record);
@@ -286,16 +390,97 @@ static const char *compare(struct weir_buf *buf, const struct kind *kind, struct
     return NULL;
 }
 
+/* Bytes of the input's size and place of their own: what reads beyond them is found. */
+static uint8_t *copy_of(struct weir_view input)
+{
+    uint8_t *copy = (uint8_t *)malloc(input.size != 0 ? input.size : 1);
+
+    if (copy != NULL && input.size != 0)
+        memcpy(copy, input.data, input.size);
+    return copy;
+}
+
 const char *records_compare(struct weir_buf *buf, const struct kind *kind, struct weir_view input)
 {
-    /* Bytes of the input's size and place of their own: what reads beyond them is found. */
-    uint8_t *copy = (uint8_t *)malloc(input.size != 0 ? input.size : 1);
+    uint8_t *copy = copy_of(input);
 
     if (copy == NULL)
         return NULL;
-    if (input.size != 0)
-        memcpy(copy, input.data, input.size);
     const char *differs = compare(buf, kind, weir_view_of(copy, input.size));
+    free(copy);
+    return differs;
+}
+
+static bool same_fault(const struct weir_record_fault *a, const struct weir_record_fault *b)
+{
+    return a->error == b->error && a->offset == b->offset && a->record == b->record &&
+           a->field == b->field;
+}
+
+/* Where a cursor reads one after another. */
+static const char *compare_fixed_cursor(struct weir_buf *buf, const struct fixed_kind *fixed,
+                                        struct weir_view input)
+{
+    struct weir_record_fault fault = {0, 0, NULL, NULL}, wanted_fault = fault;
+    struct weir_unpacker u, w, o;
+    union any read, wanted;
+    union any_ref ref;
+
+    weir_unpack_init(&u, input, NULL);
+    weir_unpack_init(&w, input, NULL);
+    weir_unpack_init(&o, input, NULL);
+    int rc = fixed->kind->unpack(&w, &wanted, &wanted_fault);
+    if (fixed->unpack(&u, &read, &fault) != rc || !same_fault(&fault, &wanted_fault))
+        return "error";
+    if (u.pos != w.pos || u.elements_left != w.elements_left)
+        return "place or elements";
+    if (rc == 0 && !records_equal(buf, fixed->kind->schema, &read, &wanted))
+        return "record";
+    struct weir_unpacker before = o;
+    if (fixed->open_next(&o, &ref) != 0)
+        return memcmp(&o, &before, sizeof(o)) == 0 ? NULL : "cursor";
+    if (rc != 0 || o.pos != w.pos || o.elements_left != w.elements_left)
+        return "place or elements of what was opened";
+    fixed->get(&ref, &read);
+    return records_equal(buf, fixed->kind->schema, &read, &wanted) ? NULL : "fields of the next";
+}
+
+static const char *compare_fixed(struct weir_buf *buf, const struct fixed_kind *fixed,
+                                 struct weir_view input, bool *ret_opened)
+{
+    struct weir_record_fault fault = {0, 0, NULL, NULL}, wanted_fault = fault;
+    union any read, wanted;
+    union any_ref ref;
+
+    int rc = fixed->kind->decode(input, &wanted, &wanted_fault);
+    if (fixed->decode(input, &read, &fault) != rc || !same_fault(&fault, &wanted_fault))
+        return "error of the whole";
+    if (rc == 0 && !records_equal(buf, fixed->kind->schema, &read, &wanted))
+        return "whole";
+    memset(&ref, 0x5a, sizeof(ref));
+    union any_ref before = ref;
+    *ret_opened = fixed->open(input, &ref) == 0;
+    if (!*ret_opened && memcmp(&ref, &before, sizeof(ref)) != 0)
+        return "reference that was refused";
+    if (*ret_opened) {
+        if (rc != 0 || ref.message.data != input.data || ref.message.size != input.size)
+            return "what is opened";
+        fixed->get(&ref, &read);
+        if (!records_equal(buf, fixed->kind->schema, &read, &wanted))
+            return "fields";
+    }
+    return compare_fixed_cursor(buf, fixed, input);
+}
+
+const char *records_fixed_compare(struct weir_buf *buf, const struct fixed_kind *fixed,
+                                  struct weir_view input, bool *ret_opened)
+{
+    uint8_t *copy = copy_of(input);
+
+    *ret_opened = false;
+    if (copy == NULL)
+        return NULL;
+    const char *differs = compare_fixed(buf, fixed, weir_view_of(copy, input.size), ret_opened);
     free(copy);
     return differs;
 }

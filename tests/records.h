@@ -12,6 +12,7 @@
 
 #include <weir/buf.h>
 #include <weir/record.h>
+#include <weir/record_fixed.h>
 
 #define TICK_FIELDS(F, R)        \
     F(R, u64, id)                \
@@ -42,6 +43,7 @@ WEIR_RECORD(tick0, TICK0_FIELDS);
     F(R, u32, x)           \
     F(R, i8, y)
 WEIR_RECORD(place, PLACE_FIELDS);
+WEIR_RECORD_FIXED(place, PLACE_FIELDS);
 
 #define ALL_FIELDS(F, R)                                    \
     F(R, bool, truth)                                       \
@@ -131,6 +133,75 @@ WEIR_RECORD(basket, BASKET_FIELDS);
     F(R, u8, end)
 WEIR_RECORD_ARRAY(path, PATH_FIELDS);
 
+/* Of fixed layout: all that may be fixed; fixed and variable; as an array; too large to be compared
+ * in line; as small as can be. */
+#define FLAT_FIELDS(F, R)           \
+    F(R, bool, truth)               \
+    F(R, u8, u_8)                   \
+    F(R, u16, u_16, key("16 bits")) \
+    F(R, u32, u_32, default(7))     \
+    F(R, u64, u_64)                 \
+    F(R, i8, i_8)                   \
+    F(R, i16, i_16)                 \
+    F(R, i32, i_32)                 \
+    F(R, i64, i_64)                 \
+    F(R, f32, f_32)                 \
+    F(R, f64, f_64)                 \
+    F(R, timestamp, when)           \
+    F(R, record(place), place)      \
+    F(R, chars(12), name)           \
+    F(R, bytes(3), blob)            \
+    F(R, bool, last)
+WEIR_RECORD(flat, FLAT_FIELDS);
+WEIR_RECORD_FIXED(flat, FLAT_FIELDS);
+
+#define MIXED_FIELDS(F, R)              \
+    F(R, u32, id)                       \
+    F(R, chars(5), code)                \
+    F(R, str, text, default("-"))       \
+    F(R, u64, more, optional)           \
+    F(R, f64, weight, optional)         \
+    F(R, bin, data)                     \
+    F(R, ext(-7), extra)                \
+    F(R, chars(20), name, variable)     \
+    F(R, record(place), spot, variable) \
+    F(R, record(place), old, optional)  \
+    F(R, raw, rest)                     \
+    F(R, bytes(4), four, variable)      \
+    F(R, bool, last, optional)
+WEIR_RECORD(mixed, MIXED_FIELDS);
+WEIR_RECORD_FIXED(mixed, MIXED_FIELDS);
+
+#define DOT_FIELDS(F, R)       \
+    F(R, i16, x)               \
+    F(R, f32, y)               \
+    F(R, str, label, optional) \
+    F(R, i8, level, variable)
+WEIR_RECORD_ARRAY(dot, DOT_FIELDS);
+WEIR_RECORD_FIXED_ARRAY(dot, DOT_FIELDS);
+
+#define WIDE_FIELDS(F, R)    \
+    F(R, u64, a)             \
+    F(R, u64, b)             \
+    F(R, u64, c)             \
+    F(R, u64, d)             \
+    F(R, u64, e)             \
+    F(R, u64, f)             \
+    F(R, u64, g)             \
+    F(R, record(flat), flat) \
+    F(R, u8, i)              \
+    F(R, u8, j)              \
+    F(R, u8, k)              \
+    F(R, u8, l)              \
+    F(R, u8, m)              \
+    F(R, bool, n)
+WEIR_RECORD(wide, WIDE_FIELDS);
+WEIR_RECORD_FIXED(wide, WIDE_FIELDS);
+
+#define BIT_FIELDS(F, R) F(R, bool, bit)
+WEIR_RECORD_ARRAY(bit, BIT_FIELDS);
+WEIR_RECORD_FIXED_ARRAY(bit, BIT_FIELDS);
+
 /* The functions of a description behind pointers, so that a test may go over all of them. */
 struct kind {
     const struct weir_record *schema;
@@ -153,11 +224,49 @@ union any {
     struct leg leg;
     struct basket basket;
     struct path path;
+    struct flat flat;
+    struct mixed mixed;
+    struct dot dot;
+    struct wide wide;
+    struct bit bit;
 };
 
 #define RECORDS_KINDS 11
 
 extern const struct kind *const records_kinds[RECORDS_KINDS];
+
+/* The same of a fixed layout. */
+union any_ref {
+    struct weir_view message;
+    struct flat_ref flat;
+    struct mixed_ref mixed;
+    struct dot_ref dot;
+    struct wide_ref wide;
+    struct bit_ref bit;
+};
+
+struct fixed_kind {
+    const struct kind *kind;
+    void (*pack)(struct weir_packer *, const void *);
+    int (*unpack)(struct weir_unpacker *, void *, struct weir_record_fault *);
+    int (*decode)(struct weir_view, void *, struct weir_record_fault *);
+    int (*open)(struct weir_view, union any_ref *);
+    int (*open_next)(struct weir_unpacker *, union any_ref *);
+    void (*get)(const union any_ref *, void *); /* all fields, one after the other */
+    const uint8_t *holes;                       /* the bits of values, in the constant part */
+    size_t fixed_bytes;
+};
+
+#define RECORDS_FIXED_KINDS 5
+
+extern const struct fixed_kind *const records_fixed_kinds[RECORDS_FIXED_KINDS];
+
+/*
+ * Read @input as a record of fixed layout in all ways, and as by record.h. Returns NULL, or in what
+ * they differ. *ret_opened: whether it is of the fixed layout.
+ */
+const char *records_fixed_compare(struct weir_buf *buf, const struct fixed_kind *fixed,
+                                  struct weir_view input, bool *ret_opened);
 
 /*
  * Read @input as a record by its own code, by its schema, and by an oracle that knows the cursor

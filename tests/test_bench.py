@@ -52,8 +52,8 @@ VALUES_PEERS = {
     "values/bin-4k": {"weir", "weir-borrowed", "msgpack-c-vref", "copy"},
     "values/bin-64k": {"weir", "weir-borrowed", "msgpack-c-vref", "copy"},
     "values/bin-1m": {"weir", "weir-borrowed", "msgpack-c-vref", "copy"},
-    "values/stream": {"weir", "weir-slice", "weir-joined", "weir-walk", "msgpack-c", "msgpack-c-walk",
-                      "msgpack-c-execute", "libmpack"},
+    "values/stream": {"weir", "weir-views", "weir-slice", "weir-joined", "weir-walk", "msgpack-c",
+                      "msgpack-c-walk", "msgpack-c-execute", "libmpack"},
 }
 
 

@@ -23,7 +23,7 @@ expect()
     fi
 }
 
-echo 1..14
+echo 1..15
 got=$("$examples/market_data" 2>&1; echo "status $?")
 expect "market_data" "$(printf '%s\n' '118 bytes' 'WEIR at XNYS: 0 for 99.50' 'POOL at XNYS: 100 for 100.50' \
     'RING at XNYS: 200 for 101.50' 'byte 4, price: EPROTO' 'status 0')" "$got"

@@ -64,12 +64,12 @@ static const struct weir_record *again(struct fixture *f, const struct weir_reco
     return ret;
 }
 
-#define DOT_FIELDS(F, R) \
+#define PIN_FIELDS(F, R) \
     F(R, i8, x)          \
     F(R, enum(side), y, key("Y"), optional)
-WEIR_RECORD_ARRAY(dot, DOT_FIELDS);
+WEIR_RECORD_ARRAY(pin, PIN_FIELDS);
 #define LINE_FIELDS(F, R)          \
-    F(R, array(record(dot)), dots) \
+    F(R, array(record(pin)), pins) \
     F(R, chars(6), code, key("c")) \
     F(R, ext(-5), blob)            \
     F(R, bool, ok, default(true))
@@ -88,7 +88,7 @@ static void a_schema_is_a_map_of_enums_and_records_those_needed_first(void **sta
                       "buy\xa6number\x01\x82\xa4name\xa4sell\xa6number\x02"
                       "\x82\xa4name\xa5never\xa6number\xd1\xfc\x18\xa7records\x92"
                       "\x83\xa4name\xa3"
-                      "dot\xa6layout\xa5"
+                      "pin\xa6layout\xa5"
                       "array\xa6"
                       "fields\x92"
                       "\x82\xa4name\xa1x\xa4type\xa2i8"
@@ -97,10 +97,10 @@ static void a_schema_is_a_map_of_enums_and_records_those_needed_first(void **sta
                       "\x83\xa4name\xa4line\xa6layout\xa3map\xa6"
                       "fields\x94"
                       "\x84\xa4name\xa4"
-                      "dots\xa4type\xa5"
+                      "pins\xa4type\xa5"
                       "array\xa7"
                       "element\xa6record\xa2of\xa3"
-                      "dot"
+                      "pin"
                       "\x84\xa4name\xa4"
                       "code\xa3key\xa1"
                       "c\xa4type\xa5"
@@ -139,7 +139,7 @@ static void a_schema_that_was_read_is_the_same_on_the_wire(void **state)
 
 static void records_are_read_and_shown_by_a_schema_that_was_read(void **state)
 {
-    struct dot dots[] = {{.x = -3}, {.x = 4, .y = side_sell}};
+    struct pin pins[] = {{.x = -3}, {.x = 4, .y = side_sell}};
     struct line line = {.code = "abc", .ok = true};
     const struct weir_record *schema;
     struct weir_packer packer;
@@ -150,9 +150,9 @@ static void records_are_read_and_shown_by_a_schema_that_was_read(void **state)
     (void)state;
     begin(&f);
     schema = again(&f, &line_schema);
-    dots[1].present = WEIR_RECORD_BIT(dot_field_y);
-    line.dots.items = dots;
-    line.dots.count = 2;
+    pins[1].present = WEIR_RECORD_BIT(pin_field_y);
+    line.pins.items = pins;
+    line.pins.count = 2;
     line.blob = VIEW("hi");
     assert_int_equal(line_encode(&line, &f.buf, &message), 0);
     void *record = weir_arena_alloc(&f.arena, schema->size, 16);
@@ -168,7 +168,7 @@ static void records_are_read_and_shown_by_a_schema_that_was_read(void **state)
     assert_int_equal(weir_pack_end(&packer, &named), 0);
     assert_bytes(named,
                  VIEW("\x84\xa4"
-                      "dots\x92\x81\xa1x\xfd\x82\xa1x\x04\xa1y\xa4sell"
+                      "pins\x92\x81\xa1x\xfd\x82\xa1x\x04\xa1y\xa4sell"
                       "\xa4"
                       "code\xa3"
                       "abc\xa4"

@@ -33,7 +33,8 @@
  *              array(TYPE): as many of a type as there are, see record_array.h.
  * Options      key("text") another key than the name, of up to 31 bytes; optional: the field may be
  *              missing or nil; default(VALUE): the same, and then it is VALUE; of numbers, bool,
- *              enum and str. Each field may have two of them.
+ *              enum and str; variable: means something in record_fixed.h only. Each field may have
+ *              two of them.
  * Presence     A record begins with the member `present`, a bit for each field. Reading sets those
  *              of the fields that came. Packing looks at the bits of optional fields only, and
  *              leaves out those that are not set (in an array: writes nil); all others are written
@@ -267,6 +268,21 @@ WEIR_ALWAYS_INLINE uint64_t weir_record_word(const char *key, size_t size, unsig
     return word;
 }
 
+/** Private: whether a message of up to @size bytes may be written where @buf is, without a look at
+ * anything else. */
+WEIR_ALWAYS_INLINE bool weir_record_may_write(const struct weir_buf *buf, uint64_t size)
+{
+    return !buf->slow_messages && buf->message == NULL && size <= weir_buf_room_bytes(buf);
+}
+
+/** Private: whether @limits allow an input of @size bytes and @elements. */
+WEIR_ALWAYS_INLINE bool weir_record_may_read(const struct weir_limits *limits, size_t size,
+                                             uint64_t elements)
+{
+    return limits == NULL || ((limits->bytes == 0 || size <= limits->bytes) &&
+                              (limits->elements == 0 || elements <= limits->elements));
+}
+
 /** Private: the first 4 of the 8 bytes that @word is in memory. */
 WEIR_ALWAYS_INLINE uint32_t weir_record_half(uint64_t word)
 {
@@ -346,9 +362,27 @@ WEIR_ALWAYS_INLINE uint8_t *weir_record_put_boolean(uint8_t *at, bool value)
     return at + 1;
 }
 
-/** Private: as weir_pack_uint(). */
-WEIR_ALWAYS_INLINE uint8_t *weir_record_put_uint(uint8_t *at, uint64_t value)
+/**
+ * Private: as weir_pack_uint(), of a number up to @max.
+ *
+ * Narrow ones are of all widths in practice, which no branch predictor learns: they take none.
+ */
+WEIR_ALWAYS_INLINE uint8_t *weir_record_put_uint(uint8_t *at, uint64_t value, uint64_t max)
 {
+    if (max == UINT8_MAX) {
+        unsigned wide = (unsigned)(value >> 7);
+        at[0] = WEIR_TAG_UINT8;
+        at[wide] = (uint8_t)value;
+        return at + 1 + wide;
+    }
+    if (max <= UINT32_MAX) {
+        uint64_t wide = 0 - (uint64_t)(value >= 0x80);
+        unsigned log2_bytes = (value > UINT8_MAX) + (unsigned)(value > UINT16_MAX);
+        unsigned bits = 8u << log2_bytes;
+        at[0] = (uint8_t)((value & ~wide) | ((WEIR_TAG_UINT8 + log2_bytes) & wide));
+        weir_wire_store32(at + 1, (uint32_t)(value << (32 - bits)));
+        return at + 1 + (bits / 8 & wide);
+    }
     struct weir_packer packer = {at, at + 9, NULL, 0, 0, false};
     weir_pack_uint(&packer, value);
     return packer.pos;
@@ -447,7 +481,7 @@ WEIR_ALWAYS_INLINE uint8_t *weir_record_put_head(uint8_t *at, unsigned tag_fix, 
  * weir_record_unpack() */
 
 /** Private: as weir_record_unpack(), of a record that is all of the input. */
-WEIR_API int weir_record_decode_slow(struct weir_unpacker *unpacker,
+WEIR_API int weir_record_decode_slow(struct weir_view input, const struct weir_limits *limits,
                                      const struct weir_record *schema, void *ret,
                                      struct weir_record_fault *ret_fault);
 
@@ -517,13 +551,28 @@ WEIR_ALWAYS_INLINE bool weir_record_read_uint(const uint8_t **at, const uint8_t 
                                               uint64_t *ret)
 {
     unsigned tag = (*at)[0];
+    unsigned bits = 8u << (tag & 3u);
+    uint64_t value;
+    if (room == WEIR_RECORD_ROOM_AHEAD && max <= UINT32_MAX) {
+        /* As in weir_record_put_uint(). */
+        uint64_t wide = 0 - (uint64_t)(tag >= 0x80);
+        value = weir_wire_load64(*at + 1) >> (64 - bits);
+        value = (value & wide) | (tag & ~wide);
+        *ret = value;
+        *at += 1 + (bits / 8 & wide);
+        return (tag & wide & 0xfcu) == (WEIR_TAG_UINT8 & wide) && value <= max;
+    }
+    if (room == WEIR_RECORD_ROOM_AHEAD && tag == WEIR_TAG_UINT64) {
+        /* A branch that is predicted well, so that the next field need not wait for this tag. */
+        *ret = weir_wire_load64(*at + 1);
+        *at += 9;
+        return true;
+    }
     if (tag < 0x80) {
         *ret = tag;
         *at += 1;
         return true;
     }
-    unsigned bits = 8u << (tag & 3u);
-    uint64_t value;
     if (WEIR_UNLIKELY((tag & 0xfcu) != WEIR_TAG_UINT8 ||
                       !weir_record_load(*at + 1, end, bits, room, &value)))
         return false;
@@ -538,6 +587,11 @@ WEIR_ALWAYS_INLINE bool weir_record_read_sint(const uint8_t **at, const uint8_t 
                                               enum weir_record_room room, int64_t max, int64_t *ret)
 {
     unsigned tag = (*at)[0];
+    if (room == WEIR_RECORD_ROOM_AHEAD && max == INT64_MAX && tag == WEIR_TAG_UINT64) {
+        *ret = (int64_t)weir_wire_load64(*at + 1);
+        *at += 9;
+        return *ret >= 0;
+    }
     if (tag < 0x80 || tag >= WEIR_TAG_NEGATIVE_FIXINT) {
         *ret = (int8_t)tag;
         *at += 1;
@@ -687,6 +741,7 @@ WEIR_ALWAYS_INLINE bool weir_record_read_raw(const uint8_t **at, const uint8_t *
 #define WEIR_R_DEFAULT_default(value) ~, value
 #define WEIR_R_KNOWN_none 0
 #define WEIR_R_KNOWN_optional 0
+#define WEIR_R_KNOWN_variable 0
 #define WEIR_R_KNOWN_key(text) 0
 #define WEIR_R_KNOWN_default(value) 0
 #define WEIR_R_KEY(name, o1, o2) WEIR_R_EITHER(WEIR_R_KEY_##o1, WEIR_R_KEY_##o2, #name)
@@ -837,7 +892,7 @@ WEIR_ALWAYS_INLINE bool weir_record_read_raw(const uint8_t **at, const uint8_t *
         *at++ = (uint8_t)WEIR_TAG_NIL;                                                            \
     }
 #define WEIR_R_PUT_boolean(param, name) weir_record_put_boolean(at, record->name)
-#define WEIR_R_PUT_uint(param, name) weir_record_put_uint(at, record->name)
+#define WEIR_R_PUT_uint(param, name) weir_record_put_uint(at, record->name, param)
 #define WEIR_R_PUT_sint(param, name) weir_record_put_sint(at, record->name)
 #define WEIR_R_PUT_float32(param, name) weir_record_put_float32(at + 1, record->name)
 #define WEIR_R_PUT_float64(param, name) weir_record_put_float64(at + 1, record->name)
@@ -875,7 +930,9 @@ WEIR_ALWAYS_INLINE bool weir_record_read_raw(const uint8_t **at, const uint8_t *
     if (WEIR_LIKELY(ok)) {                                                                         \
         const enum weir_record_room room = WEIR_R_ROOM(R, name, o1, o2);                           \
         const size_t key_bytes = WEIR_R_KEY_TOTAL(R, name, o1, o2);                                \
+        const bool is_required = WEIR_R_PRESENCE(o1, o2) == WEIR_RECORD_REQUIRED;                  \
         (void)room;                                                                                \
+        (void)is_required;                                                                         \
         if (!R##_weir_is_map && WEIR_R_PRESENCE(o1, o2) != WEIR_RECORD_REQUIRED && at != end &&    \
             at[0] == WEIR_TAG_NIL) {                                                               \
             at++;                                                                                  \
@@ -936,8 +993,9 @@ WEIR_ALWAYS_INLINE bool weir_record_read_raw(const uint8_t **at, const uint8_t *
 #define WEIR_R_READ_bin(ctype, param, name) \
     ok = weir_record_read_view(&at, end, WEIR_TYPE_BIN, &ret->name);
 #define WEIR_R_READ_ext(ctype, param, name) ok = weir_record_read_ext(&at, end, param, &ret->name);
-#define WEIR_R_READ_raw(ctype, param, name) \
-    ok = at[0] != WEIR_TAG_NIL && weir_record_read_raw(&at, end, &ret->name, elements);
+#define WEIR_R_READ_raw(ctype, param, name)                                       \
+    ok = (is_required || at[0] != WEIR_TAG_NIL) &&                                \
+         weir_record_read_raw(&at, end, &ret->name, elements);
 #define WEIR_R_READ_timestamp(ctype, param, name) \
     ok = weir_record_read_timestamp(&at, end, &ret->name);
 #define WEIR_R_READ_chars(ctype, param, name) \
@@ -1005,10 +1063,15 @@ WEIR_ALWAYS_INLINE bool weir_record_read_raw(const uint8_t **at, const uint8_t *
         FIELDS(WEIR_R_PUT, R)                                                                     \
         return at;                                                                                \
     }                                                                                             \
+    WEIR_R_UNUSED WEIR_ALWAYS_INLINE void R##_weir_prepare(struct R *ret)                         \
+    {                                                                                             \
+        /* Where every field has to come there is nothing to begin with. */                       \
+        if ((0 FIELDS(WEIR_R_REQUIRED, R)) != weir_record_all(R##_field_count))                   \
+            R##_init(ret);                                                                        \
+    }                                                                                             \
     WEIR_R_UNUSED WEIR_INLINE const uint8_t *R##_weir_read(const uint8_t *at, const uint8_t *end, \
                                                            struct R *ret, uint64_t *elements)     \
     {                                                                                             \
-        const uint64_t required = 0 FIELDS(WEIR_R_REQUIRED, R);                                   \
         uint64_t seen = 0;                                                                        \
         unsigned count = 0, nils = 0;                                                             \
         bool ok;                                                                                  \
@@ -1016,8 +1079,7 @@ WEIR_ALWAYS_INLINE bool weir_record_read_raw(const uint8_t **at, const uint8_t *
             ok = weir_record_read_head(&at, end, WEIR_TAG_FIXMAP, WEIR_TAG_MAP16, &count);        \
         else                                                                                      \
             ok = weir_record_read_head(&at, end, WEIR_TAG_FIXARRAY, WEIR_TAG_ARRAY16, &count);    \
-        if (required != weir_record_all(R##_field_count))                                         \
-            R##_init(ret);                                                                        \
+        R##_weir_prepare(ret);                                                                    \
         FIELDS(WEIR_R_READ, R)                                                                    \
         *elements += (uint64_t)count * (R##_weir_is_map ? 2 : 1);                                 \
         ret->present = seen;                                                                      \
@@ -1037,50 +1099,59 @@ WEIR_ALWAYS_INLINE bool weir_record_read_raw(const uint8_t **at, const uint8_t *
     WEIR_R_UNUSED WEIR_INLINE int R##_unpack(struct weir_unpacker *unpacker, struct R *ret,       \
                                              struct weir_record_fault *ret_fault)                 \
     {                                                                                             \
-        struct R expected;                                                                        \
+        struct R value;                                                                           \
         uint64_t elements = 1;                                                                    \
-        const uint8_t *at = R##_weir_read(unpacker->pos, unpacker->end, &expected, &elements);    \
+        const uint8_t *at = R##_weir_read(unpacker->pos, unpacker->end, &value, &elements);       \
         if (WEIR_LIKELY(at != NULL && elements <= unpacker->elements_left)) {                     \
             unpacker->pos = at;                                                                   \
             unpacker->elements_left -= elements;                                                  \
-            *ret = expected;                                                                      \
-            return 0;                                                                             \
+        } else {                                                                                  \
+            struct weir_unpacker copy = *unpacker;                                                \
+            R##_weir_prepare(&value);                                                             \
+            int rc = weir_record_unpack(&copy, &R##_schema, &value, ret_fault);                   \
+            *unpacker = copy;                                                                     \
+            if (rc != 0)                                                                          \
+                return rc;                                                                        \
         }                                                                                         \
-        struct R other;                                                                           \
-        struct weir_unpacker copy = *unpacker;                                                    \
-        R##_init(&other);                                                                         \
-        int rc = weir_record_unpack(&copy, &R##_schema, &other, ret_fault);                       \
-        *unpacker = copy;                                                                         \
-        if (rc == 0)                                                                              \
-            *ret = other;                                                                         \
-        return rc;                                                                                \
+        *ret = value;                                                                             \
+        return 0;                                                                                 \
     }                                                                                             \
-    WEIR_R_UNUSED WEIR_INLINE int R##_encode(const struct R *record, struct weir_buf *buf,        \
-                                             struct weir_view *ret)                               \
+    WEIR_R_UNUSED static __attribute__((noinline, cold)) int R##_weir_encode_slow(                \
+        const struct R *record, struct weir_buf *buf, struct weir_view *ret)                      \
     {                                                                                             \
         struct weir_packer packer;                                                                \
         weir_pack_begin(&packer, buf, 0);                                                         \
         R##_pack(&packer, record);                                                                \
         return weir_pack_end(&packer, ret);                                                       \
     }                                                                                             \
+    WEIR_R_UNUSED WEIR_INLINE int R##_encode(const struct R *record, struct weir_buf *buf,        \
+                                             struct weir_view *ret)                               \
+    {                                                                                             \
+        uint8_t *at = buf->pos;                                                                   \
+        if (WEIR_UNLIKELY(!weir_record_may_write(buf, R##_weir_bytes(record) + 8)))               \
+            return R##_weir_encode_slow(record, buf, ret);                                        \
+        buf->pos = R##_weir_put(buf, at, record);                                                 \
+        if (ret != NULL)                                                                          \
+            *ret = weir_view_of(at, (size_t)(buf->pos - at));                                     \
+        return 0;                                                                                 \
+    }                                                                                             \
     WEIR_R_UNUSED WEIR_INLINE int R##_decode(struct weir_view input,                              \
                                              const struct weir_limits *limits, struct R *ret,     \
                                              struct weir_record_fault *ret_fault)                 \
     {                                                                                             \
-        struct weir_unpacker unpacker;                                                            \
         struct R value;                                                                           \
         uint64_t elements = 1;                                                                    \
-        weir_unpack_init(&unpacker, input, limits);                                               \
-        const uint8_t *at = R##_weir_read(unpacker.pos, unpacker.end, &value, &elements);         \
-        if (WEIR_LIKELY(at != NULL && at == unpacker.end && elements <= unpacker.elements_left)) {\
-            *ret = value;                                                                         \
-            return 0;                                                                             \
+        const uint8_t *end = input.size != 0 ? input.data + input.size : input.data;              \
+        const uint8_t *at = R##_weir_read(input.data, end, &value, &elements);                    \
+        if (WEIR_UNLIKELY(at == NULL || at != end ||                                              \
+                          !weir_record_may_read(limits, input.size, elements))) {                 \
+            R##_weir_prepare(&value);                                                             \
+            int rc = weir_record_decode_slow(input, limits, &R##_schema, &value, ret_fault);      \
+            if (rc != 0)                                                                          \
+                return rc;                                                                        \
         }                                                                                         \
-        R##_init(&value);                                                                         \
-        int rc = weir_record_decode_slow(&unpacker, &R##_schema, &value, ret_fault);              \
-        if (rc == 0)                                                                              \
-            *ret = value;                                                                         \
-        return rc;                                                                                \
+        *ret = value;                                                                             \
+        return 0;                                                                                 \
     }                                                                                             \
     WEIR_R_ALL(R)                                                                                 \
     FIELDS(WEIR_R_EACH, R)                                                                        \

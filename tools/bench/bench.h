@@ -126,6 +126,7 @@ extern const struct bench_group bench_group_mem;
 extern const struct bench_group bench_group_values;
 extern const struct bench_group bench_group_record;
 extern const struct bench_group bench_group_batch;
+extern const struct bench_group bench_group_record_fixed;
 
 /**
  * Run one case.
