@@ -620,9 +620,12 @@ static void every_change_of_a_byte_is_read_alike_in_all_ways(void **state)
         for (size_t at = 0; at < size; at++) {
             uint8_t was = bytes[at];
             for (unsigned i = 0; i < sizeof(bytes_of_note) + 16; i++) {
-                bytes[at] = i < 8    ? (uint8_t)(was ^ 1u << i)
-                            : i < 16 ? (uint8_t)test_random(&random)
-                                     : bytes_of_note[i - 16];
+                if (i < 8)
+                    bytes[at] = (uint8_t)(was ^ 1u << i);
+                else if (i < 16)
+                    bytes[at] = (uint8_t)test_random(&random);
+                else
+                    bytes[at] = bytes_of_note[i - 16];
                 compare_ways(&f, kind, weir_view_of(bytes, size));
             }
             bytes[at] = was;

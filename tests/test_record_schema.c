@@ -366,7 +366,10 @@ static void every_truncation_and_change_of_a_schema_is_survived(void **state)
         assert_non_null(fault.reason);
         uint8_t was = bytes[at];
         for (unsigned i = 0; i < 16; i++) {
-            bytes[at] = i < 8 ? (uint8_t)(was ^ 1u << i) : (uint8_t)test_random(&random);
+            if (i < 8)
+                bytes[at] = (uint8_t)(was ^ 1u << i);
+            else
+                bytes[at] = (uint8_t)test_random(&random);
             weir_unpack_init(&u, weir_view_of(bytes, message.size), NULL);
             int rc = weir_record_schema_unpack(&u, &f.arena, &schema, &fault);
             assert_int_equal(rc, weir_unpack_error(&u));
