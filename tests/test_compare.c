@@ -176,7 +176,30 @@ static void values_are_as_deep_as_they_are_checked_to_be(void **state)
     assert_differ(views[0], views[1], DIFFERENCE_COUNT, WEIR_DEPTH_MAX - 1, WEIR_DEPTH_MAX - 1);
 }
 
-/* What MessagePack-C reads of @value, written by it again: in the shortest form. */
+/* Write @object as MessagePack-C does, and a timestamp, which has three forms, in its shortest. */
+static void pack_alike(msgpack_packer *packer, const msgpack_object *object)
+{
+    msgpack_timestamp timestamp;
+
+    if (object->type == MSGPACK_OBJECT_ARRAY) {
+        assert_int_equal(msgpack_pack_array(packer, object->via.array.size), 0);
+        for (uint32_t i = 0; i < object->via.array.size; i++)
+            pack_alike(packer, &object->via.array.ptr[i]);
+    } else if (object->type == MSGPACK_OBJECT_MAP) {
+        assert_int_equal(msgpack_pack_map(packer, object->via.map.size), 0);
+        for (uint32_t i = 0; i < object->via.map.size; i++) {
+            pack_alike(packer, &object->via.map.ptr[i].key);
+            pack_alike(packer, &object->via.map.ptr[i].val);
+        }
+    } else if (object->type == MSGPACK_OBJECT_EXT && object->via.ext.type == -1 &&
+               msgpack_object_to_timestamp(object, &timestamp) && timestamp.tv_nsec < 1000000000) {
+        assert_int_equal(msgpack_pack_timestamp(packer, &timestamp), 0);
+    } else {
+        assert_int_equal(msgpack_pack_object(packer, *object), 0);
+    }
+}
+
+/* What MessagePack-C reads of @value, written again: in the shortest form. */
 static void rewrite(struct weir_view value, msgpack_sbuffer *ret)
 {
     msgpack_unpacked unpacked;
@@ -188,7 +211,7 @@ static void rewrite(struct weir_view value, msgpack_sbuffer *ret)
                      MSGPACK_UNPACK_SUCCESS);
     msgpack_sbuffer_init(ret);
     msgpack_packer_init(&packer, ret, msgpack_sbuffer_write);
-    assert_int_equal(msgpack_pack_object(&packer, unpacked.data), 0);
+    pack_alike(&packer, &unpacked.data);
     msgpack_unpacked_destroy(&unpacked);
 }
 
@@ -205,8 +228,36 @@ static bool reference_equal(struct weir_view a, struct weir_view b)
     return equal;
 }
 
-/* A difference is found at or before the first byte that differs, and where one is found the bytes
- * of the elements differ. */
+/* The next element of @view at @offset; returns the bytes of its head, with what it has in it of a
+ * str, bin or ext. */
+static size_t element_at(struct weir_view view, size_t offset, struct weir_value *ret)
+{
+    struct weir_unpacker cursor;
+
+    weir_unpack_init(&cursor, weir_view_of(view.data + offset, view.size - offset), NULL);
+    assert_int_equal(weir_unpack_next(&cursor, ret), 0);
+    return weir_unpack_offset(&cursor);
+}
+
+/* Whether the bytes before @first, which are the same in both, are followed by the heads of two
+ * arrays, or two maps, whose counts differ and have other widths: 15 and 16 elements, for example.
+ * What is in these is compared first, and lies in another place of each. */
+static bool heads_differ_in_width(struct weir_view a, struct weir_view b, size_t first)
+{
+    struct weir_value values[2];
+    size_t offset = 0, next = 0;
+
+    while (next <= first) {
+        offset = next;
+        next += element_at(a, offset, &values[0]);
+    }
+    return element_at(b, offset, &values[1]) != next - offset && values[0].type == values[1].type &&
+           (values[0].type == WEIR_TYPE_ARRAY || values[0].type == WEIR_TYPE_MAP) &&
+           values[0].count != values[1].count;
+}
+
+/* A difference is found at or before the first byte that differs, but where heads differ in width
+ * anywhere behind; and where one is found the bytes of the elements differ. */
 static void check_pair(struct weir_view a, struct weir_view b)
 {
     size_t first = 0, at[2];
@@ -215,7 +266,7 @@ static void check_pair(struct weir_view a, struct weir_view b)
         first++;
     enum difference strict = compare(a, b, true, &at[0], &at[1]);
     assert_int_equal(strict == DIFFERENCE_NONE, weir_view_equal(a, b));
-    if (strict != DIFFERENCE_NONE) {
+    if (strict != DIFFERENCE_NONE && !heads_differ_in_width(a, b, first)) {
         assert_int_equal(at[0], at[1]); /* the same bytes stand before it */
         assert_true(at[0] <= first);
     }
