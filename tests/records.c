@@ -71,8 +71,8 @@ static void flat_of_ref(struct flat *ret, struct flat_ref ref)
     flat_get(&ref, ret);
 }
 
-#define GET(R, ...) GET_FIELD(R, __VA_ARGS__, ~)
-#define GET_FIELD(R, type, name, ...) GET_##type(R, name)
+#define GET(R, type, ...) GET_FIELD(R, GET_##type, __VA_ARGS__, ~)
+#define GET_FIELD(R, get, name, ...) get(R, name)
 #define GET_VALUE(R, name) ret->name = R##_get_##name(ref);
 #define GET_COPY(R, name)                    \
     memset(ret->name, 0, sizeof(ret->name)); \
