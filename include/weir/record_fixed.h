@@ -174,10 +174,13 @@ WEIR_ALWAYS_INLINE bool weir_record_fixed_equal(const uint8_t *at, const uint8_t
         return differ == 0;
     }
     if (size >= 8) {
-        WEIR_F_UNROLL
-        for (size_t i = 0; i < size - 8; i += 8)
-            differ |= weir_record_fixed_differ8(at + i, wanted + i, holes + i);
-        differ |= weir_record_fixed_differ8(at + size - 8, wanted + size - 8, holes + size - 8);
+        differ = weir_record_fixed_differ8(at + size - 8, wanted + size - 8, holes + size - 8);
+        if (size > 8)
+            differ |= weir_record_fixed_differ8(at, wanted, holes);
+        if (size > 16)
+            differ |= weir_record_fixed_differ8(at + 8, wanted + 8, holes + 8);
+        if (size > 24)
+            differ |= weir_record_fixed_differ8(at + 16, wanted + 16, holes + 16);
         return differ == 0;
     }
     WEIR_F_UNROLL
