@@ -196,8 +196,12 @@ int weir__log_close_files(struct weir_log *log)
         rc = -errno;
     if (log->fd >= 0 && log->fd != log->lock_fd)
         close(log->fd);
-    if (log->lock_fd >= 0)
+    if (log->lock_fd >= 0) {
+        /* The kernel lets go of a file shortly after the completion of a request on it, so this
+         * close need not be the last; the path may be opened again at once all the same. */
+        flock(log->lock_fd, LOCK_UN);
         close(log->lock_fd);
+    }
     log->fd = log->sync_fd = log->lock_fd = -1;
     return rc;
 }
