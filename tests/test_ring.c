@@ -823,9 +823,11 @@ static void a_signal_ends_the_wait_and_loses_nothing(void **state)
     io_call_init(&timer);
     assert_int_equal(weir_ring_timeout(io.ring, &timer.op, 5000 * (int64_t)MS), 0);
     assert_int_equal(setitimer(ITIMER_REAL, &soon, NULL), 0);
-    int rc = weir_ring_run(io.ring, -1);
-    assert_true(rc == 0 || rc == -EINTR);
-    assert_int_equal(signals_handled(), 3);
+    do {
+        int rc = weir_ring_run(io.ring, -1);
+        assert_true(rc == 0 || rc == -EINTR);
+    } while (signals_handled() == 2);
+    assert_int_equal(signals, 3);
     assert_int_equal(sigaction(SIGALRM, &before, NULL), 0);
     alarm(60);
     io_write_all(fds[1], "still there", 11);
