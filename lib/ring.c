@@ -19,6 +19,9 @@
 /* Most completions that a wait may be for. */
 #define BATCH_MAX 4096
 
+/* How far the coarse clock may be behind. */
+#define COARSE_NS (WEIR_ALARM_TICK_MS * INT64_C(1000000))
+
 /* How long a wait looks for completions before it sleeps. Going to sleep and waking cost more. */
 #define DEFAULT_SPIN_NS 20000
 
@@ -250,6 +253,36 @@ int weir_op_limit(struct weir_op *op, struct weir_op *timer, int64_t delay_ns)
     return 0;
 }
 
+/* --- alarms ----------------------------------------------------------------------------------- */
+
+void weir_alarm_set(struct weir_ring *ring, struct weir_alarm *alarm, uint64_t delay_ms)
+{
+    ring->now_ns = weir__now_ns();
+    weir__alarms_set(&ring->alarms, alarm, ring->now_ns, delay_ms);
+}
+
+void weir_alarm_clear(struct weir_ring *ring, struct weir_alarm *alarm)
+{
+    weir__alarms_clear(&ring->alarms, alarm);
+}
+
+/* CLOCK_MONOTONIC as of the last tick of the kernel's timer: a few nanoseconds. */
+static int64_t coarse_now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+/* Shorten a wait, where -1 is without bound, so that it ends when an alarm may be due. */
+static int64_t until_alarm(const struct weir_ring *ring, int64_t timeout_ns)
+{
+    int64_t left_ns = weir__alarms_next_ns(&ring->alarms) - weir__now_ns();
+    /* Behind the tick: a clock that is behind by as much must not make us look in vain. */
+    left_ns = left_ns > 0 ? left_ns + COARSE_NS : COARSE_NS;
+    return timeout_ns < 0 || timeout_ns > left_ns ? left_ns : timeout_ns;
+}
+
 /* --- a turn ----------------------------------------------------------------------------------- */
 
 /* Ask for the cancels that found no room before. */
@@ -325,7 +358,7 @@ static void run_tasks(struct weir_ring *ring)
 static bool is_idle(const struct weir_ring *ring)
 {
     return ring->active_count == 0 && ring->tasks == NULL && !ring->awaits_messages &&
-           !weir__mail_is_there(ring);
+           (ring->alarms.count == 0 || ring->closing) && !weir__mail_is_there(ring);
 }
 
 static int turn(struct weir_ring *ring, int64_t timeout_ns)
@@ -348,10 +381,16 @@ static int turn(struct weir_ring *ring, int64_t timeout_ns)
     else if (ring->missed != 0 && (timeout_ns < 0 || timeout_ns > MISSED_WAIT_NS))
         timeout_ns = MISSED_WAIT_NS;
     ring->rests = ring->queue != NULL || ring->missed != 0;
+    if (ring->alarms.count != 0 && timeout_ns != 0)
+        timeout_ns = until_alarm(ring, timeout_ns);
     int rc = ring->backend->wait(ring, timeout_ns);
+    if (ring->alarms.count != 0)
+        ring->now_ns = coarse_now_ns();
     int drained = ring->backend->drain(ring);
     ring->quiet = handled == 0 && drained == 0;
     handled += drained + weir__mail_deliver(ring);
+    if (ring->alarms.count != 0 && !ring->closing)
+        weir__alarms_run(&ring->alarms, ring->now_ns);
     run_tasks(ring);
     return handled == 0 && rc < 0 ? rc : handled;
 }
@@ -571,6 +610,7 @@ void weir_ring_destroy(struct weir_ring *ring)
         /* An error here cannot end the wait: the kernel still holds our blocks. */
         weir_ring_run(ring, ring->active_count != 0 ? 100000000 : 0);
     } while (ring->active_count != 0 || ring->tasks != NULL);
+    weir__alarms_forget(&ring->alarms);
     ring->backend->close(ring);
     weir__mail_close(ring);
     weir_block_drop(ring->home);

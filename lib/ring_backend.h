@@ -19,6 +19,8 @@
 #include <weir/pool.h>
 #include <weir/ring.h>
 
+#include "ring_alarms.h"
+
 struct weir__backend {
     /*
      * Set ring->backend_state and ring->features up. 0 or a negative errno, nothing kept; with
@@ -89,6 +91,9 @@ struct weir_ring {
 
     struct weir_ending *endings;
     struct weir_ring_stats stats;
+
+    int64_t now_ns; /* by the coarse clock, as of this turn's wait; only while there are alarms */
+    struct weir__alarms alarms;
 
     /* What other threads write, apart from what this one does. */
     uint8_t apart[64];

@@ -230,6 +230,21 @@ struct weir_ending {
     struct weir_ending **at;  /* private; zero at first */
 };
 
+/**
+ * A time to run something at, to about WEIR_ALARM_TICK_MS, for what mostly does not come to pass:
+ * the bound of a connection's silence, say. Unlike a timeout it is no request and costs the kernel
+ * nothing. It has no field for a user: it lies in the struct that it is about.
+ */
+struct weir_alarm {
+    /** Within weir_ring_run(), at the end of a turn; may set and clear alarms, and free this one */
+    void (*run)(struct weir_alarm *alarm);
+    uint64_t tick;           /* private */
+    struct weir_alarm *next; /* private; zero at first */
+    struct weir_alarm **at;  /* private; zero at first */
+};
+
+#define WEIR_ALARM_TICK_MS 4
+
 /** Something to run once at the end of the present turn, before requests go to the kernel. */
 struct weir_task {
     void (*run)(struct weir_task *task);
@@ -300,8 +315,8 @@ WEIR_API struct weir_ring_stats weir_ring_stats(const struct weir_ring *ring);
  * Returns      the number of completions handled, those of cancels that came too late included, and
  *              of messages delivered;
  *              0 when the time is over, when there is nothing to wait for, or early: woken, with a
- *              task left to run, a receive that waits for blocks, a request that went on and is not
- *              over (epoll), or a signal that came after requests had been handed over; -EINTR a
+ *              task left to run, a receive that waits for blocks, an alarm that may be due, a request
+ *              that went on and is not over (epoll), or a signal that came after requests had been handed over; -EINTR a
  *              signal came, or something in the kernel that is handled like one (nothing is lost:
  *              epoll says so once more after each ring of io_uring that the thread ended); another
  *              error of io_uring_enter(2) or epoll_wait(2), after which requests keep their state.
@@ -439,11 +454,32 @@ WEIR_API int weir_ring_timeout(struct weir_ring *ring, struct weir_op *op, int64
 /** The same at the time @deadline_ns of CLOCK_MONOTONIC; at once if that is over. */
 WEIR_API int weir_ring_timeout_at(struct weir_ring *ring, struct weir_op *op, int64_t deadline_ns);
 
+/**
+ * Set an alarm, which may be set already: it runs once, not before @delay_ms have passed, and not
+ * more than two ticks later but for what else the thread does.
+ *
+ * While one is set there is something to wait for. The ring's end forgets it without a word.
+ *
+ * Cost      constant, a look at the clock.
+ */
+WEIR_API void weir_alarm_set(struct weir_ring *ring, struct weir_alarm *alarm, uint64_t delay_ms);
+
+/** Clear an alarm; of one that is not set, nothing. Constant. */
+WEIR_API void weir_alarm_clear(struct weir_ring *ring, struct weir_alarm *alarm);
+
+/** Whether it is set. */
+WEIR_INLINE bool weir_alarm_is_set(const struct weir_alarm *alarm);
+
 /* --- inline bodies ------------------------------------------------------------------------- */
 
 WEIR_INLINE bool weir_op_is_active(const struct weir_op *op)
 {
     return op->state != WEIR_OP_IDLE;
+}
+
+WEIR_INLINE bool weir_alarm_is_set(const struct weir_alarm *alarm)
+{
+    return alarm->at != NULL;
 }
 
 WEIR_END_DECLS
