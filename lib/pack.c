@@ -330,6 +330,26 @@ static struct count count_values(const struct weir_buf *buf, size_t from, uint64
     return found;
 }
 
+uint8_t *weir_pack_raw_slow(struct weir_buf *buf, uint8_t *pos, struct weir_view values,
+                            uint64_t *ret_count)
+{
+    const uint8_t *end = values.size != 0 ? values.data + values.size : NULL;
+    struct walk walk = {buf, values.data, end, values.size, values.size, 0};
+    uint64_t count = 0;
+    uint64_t children;
+
+    if (pos == NULL)
+        return NULL;
+    while (walk.left != 0) {
+        size_t offset = walk_offset(&walk);
+        if (!walk_step(&walk, &children))
+            return weir__pack_fail_at(buf, -EBADMSG, weir_pack_offset_of(buf, pos) + offset);
+        count += 1 - children;
+    }
+    *ret_count = count;
+    return pos;
+}
+
 /* Whether the message may be ended; else the error is set. */
 static bool may_end(const struct weir_packer *packer, uint64_t count)
 {
@@ -403,7 +423,7 @@ uint8_t *weir_pack_close_slow(const struct weir_packer *packer, const struct wei
         return weir__pack_fail_at(buf, -EINVAL, scope->offset);
     size_t head_size = scope_head(scope->tag, &max);
     buf->pos = packer->pos;
-    if (packer->uncounted || (int64_t)count <= 0) {
+    if ((int64_t)count <= 0) {
         struct count found = count_values(buf, scope->offset + head_size, UINT64_MAX);
         if (found.error != 0)
             return weir__pack_fail_at(buf, found.error, found.offset);

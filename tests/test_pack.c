@@ -749,6 +749,101 @@ static void raw_values_in_an_open_container_are_counted(void **state)
     end(&f);
 }
 
+/* What is wrong in raw bytes is where its value begins, copied or linked, whatever is around it. */
+static void raw_bytes_that_are_no_values_are_refused_where_they_are_wrong(void **state)
+{
+    static const struct {
+        const char *bytes;
+        size_t size;
+        size_t offset;
+    } cases[] = {{"\xc1", 1, 0},
+                 {"\x01\xcd\x02", 3, 1},
+                 {"\x92\x01\xd9", 3, 2},
+                 {"\xa1z\xc4\x02y", 5, 2},
+                 {"\xdc\x00", 2, 0},
+                 {"\xc7\x01", 2, 0},
+                 {"\x80\xc6\xff\xff\xff\xff", 6, 1}};
+    struct weir_pack_scope outer, inner;
+    struct fixture f;
+
+    (void)state;
+    for (size_t linked = 0; linked < 2; linked++) {
+        begin(&f, &(struct weir_buf_options){.link_min_bytes = linked != 0 ? 1 : 100});
+        for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+            struct weir_view bytes = weir_view_of(cases[i].bytes, cases[i].size);
+            struct weir_slice slice = weir_slice_adopt(bytes, NULL);
+            assert_int_equal(weir_pack_begin(&f.packer, &f.buf, 0), 0);
+            weir_pack_open_array(&f.packer, &outer, 0);
+            weir_pack_open_map(&f.packer, &inner, 0);
+            weir_pack_raw_slice(&f.packer, &slice);
+            assert_int_equal(weir_pack_error(&f.packer), -EBADMSG);
+            assert_int_equal(weir_pack_offset(&f.packer), 10 + cases[i].offset);
+            weir_pack_raw_slice(&f.packer, &slice); /* the first error stays */
+            weir_pack_close(&f.packer, &inner);
+            weir_pack_close(&f.packer, &outer);
+            assert_int_equal(weir_pack_end(&f.packer, NULL), -EBADMSG);
+            assert_int_equal(weir_pack_offset(&f.packer), 10 + cases[i].offset);
+            assert_int_equal(weir_buf_size(&f.buf), 0);
+            /* where nobody counts it is the caller's word */
+            assert_int_equal(weir_pack_begin(&f.packer, &f.buf, 0), 0);
+            weir_pack_raw_slice(&f.packer, &slice);
+            assert_int_equal(weir_pack_end(&f.packer, NULL), 0);
+            assert_int_equal(weir_buf_size(&f.buf), cases[i].size);
+            weir_buf_reset(&f.buf);
+        }
+        end(&f);
+    }
+}
+
+/* Each is counted once, and not again for every container around it. */
+static void raw_values_at_every_depth_are_counted(void **state)
+{
+    enum { DEPTH = 20000 };
+    static struct weir_pack_scope scopes[DEPTH];
+    struct weir_slice linked = weir_slice_adopt(VIEW("\x92\x01\x02\xc4\x05linky"), NULL);
+    struct weir_view message;
+    struct fixture f;
+
+    (void)state;
+    begin(&f, NULL);
+    assert_int_equal(weir_pack_begin(&f.packer, &f.buf, 0), 0);
+    for (size_t i = 0; i < DEPTH; i++) {
+        weir_pack_open_array(&f.packer, &scopes[i], 15);
+        weir_pack_raw(&f.packer, VIEW("\x01\x91\xc0"));
+    }
+    for (size_t i = DEPTH; i-- > 0;) {
+        weir_pack_raw(&f.packer, VIEW("\x80"));
+        weir_pack_close(&f.packer, &scopes[i]);
+    }
+    assert_int_equal(weir_pack_end_values(&f.packer, 1, &message), 0);
+    assert_int_equal(message.size, 5 * DEPTH);
+    for (size_t i = 0; i < DEPTH; i++)
+        assert_memory_equal(
+            message.data + 4 * i, i + 1 < DEPTH ? "\x94\x01\x91\xc0" : "\x93\x01\x91\xc0", 4);
+    for (size_t i = 0; i < DEPTH; i++)
+        assert_int_equal(message.data[4 * DEPTH + i], 0x80);
+    weir_buf_reset(&f.buf);
+    /* beside one that was closed, and by reference, behind a container that was announced */
+    f.buf.link_min_bytes = 1;
+    assert_int_equal(weir_pack_begin(&f.packer, &f.buf, 0), 0);
+    weir_pack_open_array(&f.packer, &scopes[0], 15);
+    weir_pack_array(&f.packer, 3);
+    weir_pack_open_array(&f.packer, &scopes[1], 15);
+    weir_pack_raw_slice(&f.packer, &linked);
+    weir_pack_close(&f.packer, &scopes[1]);
+    weir_pack_raw_slice(&f.packer, &linked);
+    weir_pack_raw_slice(&f.packer, &linked);
+    weir_pack_close(&f.packer, &scopes[0]);
+    assert_int_equal(weir_pack_end_values(&f.packer, 1, NULL), 0);
+    struct weir_slice all;
+    assert_int_equal(weir_buf_freeze(&f.buf, &all), 0);
+    assert_bytes(all.view,
+                 VIEW("\x93\x93\x92\x92\x01\x02\xc4\x05linky\x92\x01\x02\xc4\x05linky"
+                      "\x92\x01\x02\xc4\x05linky"));
+    weir_slice_drop(&all);
+    end(&f);
+}
+
 /* What a test does between begin and end; the letters: n nil, 0 to 9 an array of that count, a to e
  * a map of 1 to 5 pairs, [ open an array in 1 byte, { a map, ] close the innermost one, < the one
  * around it, r raw nothing. */
@@ -1481,6 +1576,8 @@ int main(void)
         cmocka_unit_test(a_container_whose_count_comes_out_as_large_as_said_has_the_shortest_form),
         cmocka_unit_test(a_container_of_fewer_has_the_form_of_the_most_that_was_said),
         cmocka_unit_test(raw_values_in_an_open_container_are_counted),
+        cmocka_unit_test(raw_bytes_that_are_no_values_are_refused_where_they_are_wrong),
+        cmocka_unit_test(raw_values_at_every_depth_are_counted),
         cmocka_unit_test(what_containers_lack_is_an_error_where_they_begin),
         cmocka_unit_test(open_containers_move_with_their_message),
         cmocka_unit_test(large_bytes_are_linked_into_the_message_where_they_lie),

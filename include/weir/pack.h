@@ -58,7 +58,7 @@ struct weir_packer {
     uint64_t values; /* values written less values announced by heads, modulo 2^64, in the innermost
                         open container */
     size_t opened;   /* 1 + the offset of the innermost open container; 0: none is open */
-    bool uncounted;  /* values were written that nobody counted, in the same */
+    bool uncounted;  /* values were written that nobody counted; only where none is open */
 };
 
 /** The caller's storage for an open container, see weir_pack_open_array(). Fields are private. */
@@ -236,9 +236,7 @@ WEIR_INLINE void weir_pack_open_map(struct weir_packer *packer, struct weir_pack
  *              than the head has room for; -EBADMSG a map with a key that lacks its value. The
  *              offset is that of the container. -EBADMSG containers within, whose counts were
  *              given, lack values on the whole, as in weir_pack_end(); the offset is that one's.
- * Cost         constant, unless weir_pack_raw() was called in it, not in a container opened within:
- *              then a walk over all heads from its own on. So containers opened within each other
- *              that all have raw bytes of their own cost their depth times their heads.
+ * Cost         constant.
  */
 WEIR_INLINE void weir_pack_close(struct weir_packer *packer, struct weir_pack_scope *scope);
 
@@ -260,11 +258,17 @@ WEIR_INLINE void weir_pack_timestamp(struct weir_packer *packer, int64_t seconds
 
 /**
  * Write bytes that are already MessagePack: any number of whole values, which is the caller's word
- * for it. They are not looked at, so weir_pack_end() cannot count the values of this message.
+ * for it. Outside of opened containers they are not looked at, so weir_pack_end() cannot count the
+ * values of this message.
+ *
+ * Errors       -EBADMSG in an opened container, whose values have to be counted: bytes that end
+ *              within a head or payload, or the reserved one; the offset is that of the value.
+ * Cost         a copy; in an opened container, however deep it lies, also a walk over the heads of
+ *              @values, about 5 nanoseconds each.
  */
 WEIR_INLINE void weir_pack_raw(struct weir_packer *packer, struct weir_view values);
 
-/** The same by reference, see weir_pack_bin_slice(). */
+/** The same by reference, see weir_pack_bin_slice(): in an opened container it is walked, too. */
 WEIR_INLINE void weir_pack_raw_slice(struct weir_packer *packer, const struct weir_slice *values);
 
 /* --- inline bodies ------------------------------------------------------------------------- */
@@ -285,6 +289,13 @@ WEIR_API int weir_pack_end_slow(const struct weir_packer *packer, uint64_t count
 
 /** Private: weir_pack_end_chain(). */
 WEIR_API int weir_pack_end_chain_slow(const struct weir_packer *packer, struct weir_chain *ret);
+
+/**
+ * Private: count the values of raw bytes, less those that their heads announce. Returns @pos, or
+ * NULL after an error.
+ */
+WEIR_API uint8_t *weir_pack_raw_slow(struct weir_buf *buf, uint8_t *pos, struct weir_view values,
+                                     uint64_t *ret_count);
 
 /** Private: weir_pack_close(). */
 WEIR_API uint8_t *weir_pack_close_slow(const struct weir_packer *packer,
@@ -616,9 +627,22 @@ WEIR_INLINE void weir_pack_f64(struct weir_packer *packer, double value)
     weir_pack_tagged64(packer, WEIR_TAG_FLOAT64, bits);
 }
 
+/** Private: count raw bytes if their number has to be known. */
+WEIR_INLINE void weir_pack_take_raw(struct weir_packer *packer, struct weir_view values)
+{
+    uint64_t count = 0;
+
+    if (WEIR_LIKELY(packer->opened == 0)) {
+        packer->uncounted = true;
+        return;
+    }
+    weir_pack_go_on(packer, weir_pack_raw_slow(packer->buf, packer->pos, values, &count));
+    packer->values += count;
+}
+
 WEIR_INLINE void weir_pack_raw(struct weir_packer *packer, struct weir_view values)
 {
-    packer->uncounted = true;
+    weir_pack_take_raw(packer, values);
     if (!weir_pack_has_room(packer, values.size) || values.size == 0)
         return;
     memcpy(packer->pos, values.data, values.size);
@@ -742,7 +766,7 @@ WEIR_INLINE void weir_pack_raw_slice(struct weir_packer *packer, const struct we
         weir_pack_raw(packer, values->view);
         return;
     }
-    packer->uncounted = true;
+    weir_pack_take_raw(packer, values->view);
     weir_pack_go_on(packer, weir_pack_slice_slow(packer->buf, packer->pos, 0, values));
 }
 
