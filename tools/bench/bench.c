@@ -165,7 +165,7 @@ static void evaluate_figures(struct bench_result *result, unsigned rounds, doubl
             if (!isnan(value))
                 scratch[count++] = value;
         }
-        result->figures[figure] = count != 0 ? bench_quantile(scratch, count, 0.5) : NAN;
+        result->figures[figure] = count != 0 ? bench_quantile(scratch, count, 0.5) : (double)NAN;
     }
 }
 
