@@ -11,9 +11,11 @@
 #include <time.h>
 
 const struct bench_group *const bench_groups[] = {
-    &bench_group_bytes,        &bench_group_codec,  &bench_group_record,
-    &bench_group_record_fixed, &bench_group_batch,  &bench_group_mem,
-    &bench_group_values,       &bench_group_arrays, NULL,
+    &bench_group_bytes,  &bench_group_codec,
+    &bench_group_record, &bench_group_record_fixed,
+    &bench_group_batch,  &bench_group_mem,
+    &bench_group_values, &bench_group_arrays,
+    &bench_group_io,     NULL,
 };
 
 uint64_t bench_now_ns(void)

@@ -139,6 +139,7 @@ extern const struct bench_group *const bench_groups[];
 extern const struct bench_group bench_group_bytes;
 extern const struct bench_group bench_group_arrays;
 extern const struct bench_group bench_group_codec;
+extern const struct bench_group bench_group_io;
 extern const struct bench_group bench_group_mem;
 extern const struct bench_group bench_group_values;
 extern const struct bench_group bench_group_record;
