@@ -90,8 +90,8 @@ struct bench_case {
     double (*bytes_per_op)(const void *context); /**< for the MB/s column; NULL: it is left empty */
     const struct bench_contender *contenders;    /**< what ratios refer to comes first */
     size_t contender_count;
-    /** Names of what is reported beside time, up to BENCH_FIGURES_MAX and a NULL; NULL: nothing. Each
-     * is a column of the table, the median over the rounds. */
+    /** Names of what is reported beside time, up to BENCH_FIGURES_MAX and a NULL; NULL: nothing.
+     * Each is a column of the table, the median over the rounds. */
     const char *const *figures;
     const void *data; /**< for run() to know which case it is in */
 };
