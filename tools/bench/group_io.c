@@ -235,6 +235,8 @@ static int start_server(struct io *io, struct io_server *server, const struct be
         rc = -pthread_create(&server->thread, NULL, serve, server);
     if (rc != 0)
         return rc;
+    /* A profiler tells the contenders apart by that. */
+    pthread_setname_np(server->thread, contender->name);
     server->runs = true;
     pthread_getcpuclockid(server->thread, &server->clock);
     rc = io_load_open(&server->load, server->flow, &io->script, ours);
