@@ -209,7 +209,12 @@ static void start_send(struct weir_conn *conn)
     if (weir_op_is_active(&conn->send) || weir_buf_size(&conn->out) == 0)
         return;
     unsigned count = weir_buf_iovecs(&conn->out, 0, conn->iov, conn->iov_blocks, WEIR_CONN_IOVECS);
-    int rc = weir_sock_sendv(conn->ring, &conn->send, conn->fd, conn->iov, conn->iov_blocks, count);
+    struct weir_view first = weir_view_of(conn->iov[0].iov_base, conn->iov[0].iov_len);
+    struct weir_slice alone = weir_slice_adopt(first, conn->iov_blocks[0]);
+    /* Mostly it is one piece: then there is no vector for the kernel to fetch. */
+    int rc = count == 1 ? weir_sock_send(conn->ring, &conn->send, conn->fd, &alone)
+                        : weir_sock_sendv(conn->ring, &conn->send, conn->fd, conn->iov,
+                                          conn->iov_blocks, count);
     if (rc != 0)
         fail(conn, rc, 0, "the ring is being destroyed");
     else
