@@ -57,6 +57,17 @@ VALUES_PEERS = {
 }
 
 
+ECHO_PEERS = {"weir", "uring", "epoll", "epoll-each", "weir-poll", "libuv"}
+RPC_PEERS = {"weir", "uring", "epoll-msgpack-c", "libuv-msgpack-c"}
+STREAM_PEERS = {"weir", "uring", "write", "sendmsg"}
+IO_CASES = {
+    "io/tcp-64-16x32": ECHO_PEERS,
+    "io/unix-64-1x1": ECHO_PEERS,
+    "io/tcp-rpc-16x32": RPC_PEERS,
+    "io/unix-stream-64k": STREAM_PEERS,
+}
+
+
 class Wrong(Exception):
     """What a test expected and did not find."""
 
@@ -100,7 +111,7 @@ def test_list(bench):
     """--list names groups, cases and contenders"""
     lines = bench.good("--list").splitlines()
     expect(any(line.startswith("codec: ") for line in lines), lines)
-    for case in BYTES_CASES + CASES + list(MEM_PEERS) + list(VALUES_PEERS) + list(ARRAYS_PEERS):
+    for case in BYTES_CASES + CASES + list(MEM_PEERS) + list(VALUES_PEERS) + list(ARRAYS_PEERS) + list(IO_CASES):
         expect(any(line.startswith(f"  {case}: ") for line in lines), case, "is missing in", lines)
     words = {line.split()[0] for line in lines if line.startswith("    ")}
     for peers in [*CODEC_PEERS.values(), *MEM_PEERS.values(), *VALUES_PEERS.values(),
@@ -267,9 +278,32 @@ def test_arrays(bench):
     expect(missing <= {"msgpuck", "msgpuck-check"}, missing, "are left out")
 
 
+def test_io(bench):
+    """the group io: every answer of every server is the right one, and what they cost is told"""
+    if not os.environ.get("WEIR_TEST_NO_SKIP"):
+        done = bench.run("--filter", "io/unix-64-1x1", *QUICK)
+        if "needs io_uring" in done.stderr:
+            return
+    for case, peers in IO_CASES.items():
+        document = strict_json(bench.good("--filter", case, "--json", "-", *QUICK))
+        missing = missing_peers(document, {case: peers})
+        expect(missing <= {"libuv", "libuv-msgpack-c"}, missing, "are left out")
+        for entry in document["cases"][0]["contenders"]:
+            if not entry["available"]:
+                continue
+            figures = entry["figures"]
+            expect(figures["kmsg/s"] > 0 and figures["cpu-us/msg"] > 0, case, entry)
+            expect((figures["calls/msg"] is None) == entry["name"].startswith("libuv"), case, entry)
+            trips = [figures[key] for key in ("p50-us", "p99-us", "p99.9-us")]
+            if case.endswith("x1"):
+                expect(0 < trips[0] <= trips[1] <= trips[2], case, entry)
+            else:
+                expect(trips == [None] * 3, case, entry)
+
+
 TESTS = [test_list, test_list_filtered, test_help, test_unknown_filter, test_bad_numbers,
          test_bad_usage, test_bad_file, test_json_on_stdout, test_json_in_file,
-         test_mem, test_values, test_bytes, test_arrays]
+         test_mem, test_values, test_bytes, test_arrays, test_io]
 
 
 def main():

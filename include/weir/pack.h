@@ -381,8 +381,8 @@ WEIR_INLINE int weir_pack_end(struct weir_packer *packer, struct weir_view *ret)
     struct weir_buf *buf = packer->buf;
     uint8_t *pos = packer->pos;
 
-    if (WEIR_UNLIKELY(pos == NULL || (int64_t)packer->values <= 0 || packer->uncounted ||
-                      packer->opened != 0))
+    if (WEIR_UNLIKELY(pos == NULL || packer->opened != 0 ||
+                      ((int64_t)packer->values <= 0 && !packer->uncounted)))
         return weir_pack_end_copy(packer, UINT64_MAX, ret);
     assert(buf->message != NULL && buf->end == packer->end);
     packer->end = pos;

@@ -4,15 +4,18 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 const struct bench_group *const bench_groups[] = {
-    &bench_group_bytes,        &bench_group_codec,  &bench_group_record,
-    &bench_group_record_fixed, &bench_group_batch,  &bench_group_mem,
-    &bench_group_values,       &bench_group_arrays, NULL,
+    &bench_group_bytes,  &bench_group_codec,
+    &bench_group_record, &bench_group_record_fixed,
+    &bench_group_batch,  &bench_group_mem,
+    &bench_group_values, &bench_group_arrays,
+    &bench_group_io,     NULL,
 };
 
 uint64_t bench_now_ns(void)
@@ -54,11 +57,14 @@ double bench_quantile(double *values, size_t count, double part)
     return values[below] + (place - (double)below) * (values[below + 1] - values[below]);
 }
 
-/* Nanoseconds that @contender takes for @ops operations, at least 1. */
-static int run_once(const struct bench_contender *contender, void *context, uint64_t ops,
-                    uint64_t *ret_ns)
+/* Nanoseconds that @contender takes for @ops operations, at least 1. @ret_figures may be NULL. */
+static int run_once(const struct bench_case *item, const struct bench_contender *contender,
+                    void *context, uint64_t ops, uint64_t *ret_ns, double *ret_figures)
 {
-    struct bench_round round = {.context = context, .ops = ops};
+    struct bench_round round = {
+        .context = context, .item = item, .contender = contender, .ops = ops};
+    for (size_t i = 0; i < BENCH_FIGURES_MAX; i++)
+        round.figures[i] = NAN;
 
     uint64_t begin = bench_now_ns();
     int rc = contender->run(&round);
@@ -70,6 +76,8 @@ static int run_once(const struct bench_contender *contender, void *context, uint
     if (round.elapsed_ns != 0)
         elapsed = round.elapsed_ns;
     *ret_ns = elapsed != 0 ? elapsed : 1;
+    if (ret_figures != NULL)
+        memcpy(ret_figures, round.figures, sizeof round.figures);
     return 0;
 }
 
@@ -77,14 +85,15 @@ static int run_once(const struct bench_contender *contender, void *context, uint
  * Find how many operations take about the time asked for. What is run on the way warms up. The
  * count grows by at most 8 from try to try, since the first ones are cold and misleading.
  */
-static int calibrate(const struct bench_contender *contender, void *context, uint64_t step_ops,
-                     uint64_t target_ns, uint64_t *ret_ops)
+static int calibrate(const struct bench_case *item, const struct bench_contender *contender,
+                     void *context, uint64_t target_ns, uint64_t *ret_ops)
 {
+    uint64_t step_ops = item->step_ops != 0 ? item->step_ops : 1;
     uint64_t steps = 1;
 
     for (;;) {
         uint64_t ns;
-        int rc = run_once(contender, context, steps * step_ops, &ns);
+        int rc = run_once(item, contender, context, steps * step_ops, &ns, NULL);
         if (rc < 0)
             return rc;
         /* Within a tenth it is good enough: rounds need not be of equal length. */
@@ -106,7 +115,6 @@ static int calibrate_all(const struct bench_case *item, void *context,
                          const struct bench_options *options, struct bench_result *results)
 {
     uint64_t target_ns = (uint64_t)options->time_ms * 1000000;
-    uint64_t step_ops = item->step_ops != 0 ? item->step_ops : 1;
 
     for (size_t i = 0; i < item->contender_count; i++) {
         const struct bench_contender *contender = &item->contenders[i];
@@ -116,9 +124,11 @@ static int calibrate_all(const struct bench_case *item, void *context,
         if (!is_there(contender))
             continue;
         result->rounds_ns = calloc(options->rounds, sizeof *result->rounds_ns);
-        if (result->rounds_ns == NULL)
+        result->rounds_figures =
+            calloc(options->rounds * (size_t)BENCH_FIGURES_MAX, sizeof *result->rounds_figures);
+        if (result->rounds_ns == NULL || result->rounds_figures == NULL)
             return -ENOMEM;
-        int rc = calibrate(contender, context, step_ops, target_ns, &result->ops);
+        int rc = calibrate(item, contender, context, target_ns, &result->ops);
         if (rc < 0)
             return rc;
     }
@@ -135,7 +145,9 @@ static int run_rounds(const struct bench_case *item, void *context, unsigned rou
             uint64_t ns;
             if (!is_there(result->contender))
                 continue;
-            int rc = run_once(result->contender, context, result->ops, &ns);
+            double *figures =
+                round > 0 ? result->rounds_figures + (round - 1) * BENCH_FIGURES_MAX : NULL;
+            int rc = run_once(item, result->contender, context, result->ops, &ns, figures);
             if (rc < 0)
                 return rc;
             if (round > 0)
@@ -145,12 +157,27 @@ static int run_rounds(const struct bench_case *item, void *context, unsigned rou
     return 0;
 }
 
+/* The medians of what the rounds reported beside time, of those that did. */
+static void evaluate_figures(struct bench_result *result, unsigned rounds, double *scratch)
+{
+    for (size_t figure = 0; figure < BENCH_FIGURES_MAX; figure++) {
+        size_t count = 0;
+        for (unsigned i = 0; i < rounds; i++) {
+            double value = result->rounds_figures[i * BENCH_FIGURES_MAX + figure];
+            if (!isnan(value))
+                scratch[count++] = value;
+        }
+        result->figures[figure] = count != 0 ? bench_quantile(scratch, count, 0.5) : (double)NAN;
+    }
+}
+
 /* Fill in what follows from rounds_ns, which stays in the order of the rounds. */
 static void evaluate(struct bench_result *result, const struct bench_result *base, unsigned rounds,
                      double bytes_per_op, double *scratch)
 {
     if (!is_there(result->contender))
         return;
+    evaluate_figures(result, rounds, scratch);
     memcpy(scratch, result->rounds_ns, rounds * sizeof *scratch);
     result->median_ns = bench_quantile(scratch, rounds, 0.5);
     result->min_ns = scratch[0];
@@ -193,6 +220,8 @@ void bench_results_free(struct bench_result *results, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         free(results[i].rounds_ns);
+        free(results[i].rounds_figures);
         results[i].rounds_ns = NULL;
+        results[i].rounds_figures = NULL;
     }
 }

@@ -54,13 +54,23 @@
 #define BENCH_TIME_MS_MAX 60000
 #define BENCH_TIME_MS_DEFAULT 5
 
+/** How much a case may report beside time. */
+#define BENCH_FIGURES_MAX 6
+
+struct bench_case;
+struct bench_contender;
+
 /** One contender's part of one round. */
 struct bench_round {
     void *context; /**< what the group's setup() made */
-    uint64_t ops;  /**< operations to perform; a multiple of the case's step_ops */
+    const struct bench_case *item;
+    const struct bench_contender *contender;
+    uint64_t ops; /**< operations to perform; a multiple of the case's step_ops */
     /** 0, and the whole call is timed; a contender that has to prepare something first, or that
      * uses threads, may time itself with bench_now_ns() and store the nanoseconds here. */
     uint64_t elapsed_ns;
+    /** What the case's `figures` name, as the run found it; not a number if it cannot be told. */
+    double figures[BENCH_FIGURES_MAX];
 };
 
 /** One way to do what the case asks for. */
@@ -69,6 +79,7 @@ struct bench_contender {
     const char *note;    /**< one line: what exactly is measured; NULL: nothing to say */
     const char *missing; /**< why there is no run(); NULL if there is */
     int (*run)(struct bench_round *round); /**< 0, or a negative errno, which ends the program */
+    const void *data;                      /**< for run() to know what it is, where many share it */
 };
 
 /** What is to be done. */
@@ -79,6 +90,10 @@ struct bench_case {
     double (*bytes_per_op)(const void *context); /**< for the MB/s column; NULL: it is left empty */
     const struct bench_contender *contenders;    /**< what ratios refer to comes first */
     size_t contender_count;
+    /** Names of what is reported beside time, up to BENCH_FIGURES_MAX and a NULL; NULL: nothing.
+     * Each is a column of the table, the median over the rounds. */
+    const char *const *figures;
+    const void *data; /**< for run() to know which case it is in */
 };
 
 /** Cases that share their input. */
@@ -111,9 +126,11 @@ struct bench_result {
     double median_ns;
     double min_ns;
     double max_ns;
-    double spread;   /**< distance of the quartiles / median */
-    double mb_per_s; /**< 10^6 bytes; 0: the case has no bytes */
-    double ratio;    /**< times the first contender's time; 0: that one was left out */
+    double spread;          /**< distance of the quartiles / median */
+    double mb_per_s;        /**< 10^6 bytes; 0: the case has no bytes */
+    double ratio;           /**< times the first contender's time; 0: that one was left out */
+    double *rounds_figures; /**< BENCH_FIGURES_MAX of each round */
+    double figures[BENCH_FIGURES_MAX]; /**< medians; not a number: nothing was told */
 };
 
 /** Every group, in the order in which they run; a NULL ends the list. */
@@ -122,6 +139,7 @@ extern const struct bench_group *const bench_groups[];
 extern const struct bench_group bench_group_bytes;
 extern const struct bench_group bench_group_arrays;
 extern const struct bench_group bench_group_codec;
+extern const struct bench_group bench_group_io;
 extern const struct bench_group bench_group_mem;
 extern const struct bench_group bench_group_values;
 extern const struct bench_group bench_group_record;

@@ -288,11 +288,36 @@ static void print_group_head(const struct bench_group *group)
     fflush(stdout);
 }
 
+/* The names of what a case reports beside time, above their columns. */
+static void print_figure_names(const struct bench_case *item)
+{
+    if (item->figures == NULL)
+        return;
+    printf("%-89s", "");
+    for (size_t i = 0; i < BENCH_FIGURES_MAX && item->figures[i] != NULL; i++)
+        printf(" %11s", item->figures[i]);
+    putchar('\n');
+}
+
+/* Behind a line of the table. */
+static void print_figures(const struct bench_case *item, const struct bench_result *result)
+{
+    for (size_t i = 0; item->figures != NULL && i < BENCH_FIGURES_MAX && item->figures[i] != NULL;
+         i++) {
+        if (isnan(result->figures[i]))
+            printf(" %11s", "-");
+        else
+            printf(" %11.3f", result->figures[i]);
+    }
+    putchar('\n');
+}
+
 static void print_case(const struct bench_group *group, const struct bench_case *item,
                        const struct bench_result *results)
 {
     char name[TEXT_MAX];
 
+    print_figure_names(item);
     snprintf(name, sizeof name, "%s/%s", group->name, item->name);
     for (size_t i = 0; i < item->contender_count; i++) {
         const struct bench_result *result = &results[i];
@@ -307,21 +332,27 @@ static void print_case(const struct bench_group *group, const struct bench_case 
         else
             printf("%10s ", "-");
         if (result->ratio > 0)
-            printf("%7.2f\n", result->ratio);
+            printf("%7.2f", result->ratio);
         else
-            printf("%7s\n", "-");
+            printf("%7s", "-");
+        print_figures(item, result);
     }
     fflush(stdout);
 }
 
-/* What exactly the contenders of a group's cases are. */
+/* What exactly the contenders of a group's cases are, once where cases in a row share them. */
 static void print_notes(const struct bench_group *group, const char *filter)
 {
+    const struct bench_contender *before = NULL;
     for (size_t i = 0; i < group->case_count; i++) {
         const struct bench_case *item = &group->cases[i];
         if (!is_wanted(group, item, filter))
             continue;
-        printf("\n%s/%s: %s\n", group->name, item->name, item->op);
+        printf("%s%s/%s: %s\n", item->contenders != before ? "\n" : "", group->name, item->name,
+               item->op);
+        if (item->contenders == before)
+            continue;
+        before = item->contenders;
         for (size_t c = 0; c < item->contender_count; c++) {
             const struct bench_contender *contender = &item->contenders[c];
             if (contender->note != NULL && contender->missing == NULL)
@@ -427,7 +458,18 @@ static json_object *describe_run(const struct settings *settings, const struct m
     return run;
 }
 
-static json_object *describe_result(const struct bench_result *result, unsigned rounds)
+static json_object *describe_figures(const struct bench_case *item,
+                                     const struct bench_result *result)
+{
+    json_object *object = new_object();
+
+    for (size_t i = 0; i < BENCH_FIGURES_MAX && item->figures[i] != NULL; i++)
+        put(object, item->figures[i], new_number(result->figures[i]));
+    return object;
+}
+
+static json_object *describe_result(const struct bench_case *item,
+                                    const struct bench_result *result, unsigned rounds)
 {
     json_object *object = new_object();
 
@@ -449,6 +491,8 @@ static json_object *describe_result(const struct bench_result *result, unsigned 
     for (unsigned i = 0; i < rounds; i++)
         push(all, new_number(result->rounds_ns[i]));
     put(object, "rounds_ns_per_op", all);
+    if (item->figures != NULL)
+        put(object, "figures", describe_figures(item, result));
     return object;
 }
 
@@ -462,7 +506,7 @@ static json_object *describe_case(const struct bench_group *group, const struct 
     put_text(object, "case", item->name);
     put_text(object, "op", item->op);
     for (size_t i = 0; i < item->contender_count; i++)
-        push(contenders, describe_result(&results[i], rounds));
+        push(contenders, describe_result(item, &results[i], rounds));
     put(object, "contenders", contenders);
     return object;
 }
