@@ -19,6 +19,9 @@
  * Callers are told last of all in each step, since they may append from there.
  */
 
+/* Blocks of whole pages: what a file system does not have to fill up from the disk. */
+#define DIRECT_ALIGN_BYTES ((size_t)4096)
+
 static void go_on(struct weir_log *log);
 static void write_rest(struct weir__log_flight *flight);
 
@@ -170,6 +173,13 @@ static void allocate(struct weir_log *log, uint64_t end)
     log->stats.extents++;
 }
 
+/* The device wants more than it says, or this file cannot: through the page cache from now on. */
+static void give_up_direct(struct weir_log *log)
+{
+    log->direct.offset_align_bytes = log->direct.memory_align_bytes = 0;
+    log->direct.text = "the file system refused a direct write";
+}
+
 static void write_done(struct weir_op *op)
 {
     struct weir__log_flight *flight = op->user;
@@ -177,6 +187,8 @@ static void write_done(struct weir_op *op)
     log->writes--;
     if (op->result > 0)
         flight->written += (size_t)op->result;
+    else if (op->result == -EINVAL && flight->direct)
+        give_up_direct(log);
     else if (op->result != -EINTR && op->result != -EAGAIN)
         fail(log, op->result < 0 ? op->result : -EIO);
     flight->whole = flight->written == flight->size;
@@ -191,14 +203,27 @@ static void write_rest(struct weir__log_flight *flight)
     unsigned count =
         weir_buf_iovecs_part(&flight->buf, flight->written, flight->size - flight->written,
                              flight->iov, flight->blocks, WEIR__LOG_IOV);
-    int rc = weir_file_writev(log->ring, &flight->op, log->fd, flight->iov, flight->blocks, count,
-                              flight->offset + flight->written);
+    uint64_t offset = flight->offset + flight->written;
+    flight->direct =
+        log->direct_fd >= 0 && weir_file_direct_takes(&log->direct, flight->iov, count, offset);
+    int fd = flight->direct ? log->direct_fd : log->fd;
+    int rc;
+    if (flight->direct && count == 1) {
+        /* Where the pool's segments are registered, its pages need not be looked up. */
+        struct weir_slice slice = weir_slice_adopt(
+            weir_view_of(flight->iov[0].iov_base, flight->iov[0].iov_len), flight->blocks[0]);
+        rc = weir_file_write(log->ring, &flight->op, fd, &slice, offset);
+    } else {
+        rc = weir_file_writev(log->ring, &flight->op, fd, flight->iov, flight->blocks, count,
+                              offset);
+    }
     if (rc != 0) {
         fail(log, rc);
         return;
     }
     log->writes++;
     log->stats.writes++;
+    log->stats.direct += flight->direct;
 }
 
 /* Finish the block that is being filled and write it. */
@@ -346,25 +371,41 @@ static int take_options(struct weir_log_options *to, const struct weir_log_optio
                : -EINVAL;
 }
 
-static void prepare(struct weir_log *log)
+/* A block fits one piece of memory with its padding, which is aligned where that is asked for. */
+static void prepare_buffers(struct weir_log *log)
 {
     size_t block = log->options.block_bytes + WEIR_LOG_HEAD_BYTES;
-    struct weir_buf_options options = {
-        .initial_bytes = log->options.align_bytes == 1 ? block : block + log->options.align_bytes,
-    };
+    bool direct = log->direct_fd >= 0;
+    if (direct && log->options.align_bytes < DIRECT_ALIGN_BYTES)
+        log->options.align_bytes = DIRECT_ALIGN_BYTES;
+    if (direct && log->options.align_bytes < log->direct.offset_align_bytes)
+        log->options.align_bytes = log->direct.offset_align_bytes;
+    size_t align = log->options.align_bytes;
+    struct weir_buf_options options = {.initial_bytes = align == 1 ? block : block + align};
+    if (direct) {
+        options.initial_bytes = (block + 2 * align - 1) & ~(align - 1);
+        options.link_min_bytes = SIZE_MAX;
+    }
     options.segment_max_bytes = options.initial_bytes;
     for (uint32_t i = 0; i < log->options.flights; i++) {
-        struct weir__log_flight *flight = &log->flights[i];
-        int rc = weir_buf_init(&flight->buf, log->pool, &options);
+        int rc = weir_buf_init(&log->flights[i].buf, log->pool, &options);
         assert(rc == 0);
         (void)rc;
+    }
+}
+
+static void prepare(struct weir_log *log)
+{
+    for (uint32_t i = 0; i < log->options.flights; i++) {
+        struct weir__log_flight *flight = &log->flights[i];
         flight->log = log;
         weir_op_init(&flight->op, write_done, flight);
     }
     weir_op_init(&log->sync, sync_done, log);
     log->task.run = turn_ends;
     log->task.user = log;
-    log->lock_fd = log->fd = log->sync_fd = -1;
+    log->lock_fd = log->fd = log->sync_fd = log->direct_fd = -1;
+    log->direct.text = "not asked for";
 }
 
 static void release(struct weir_log *log)
@@ -412,6 +453,7 @@ int weir_log_open(struct weir_ring *ring, const char *path, const struct weir_lo
         release(log);
         return rc;
     }
+    prepare_buffers(log);
     *ret = log;
     return 0;
 }
@@ -443,6 +485,11 @@ uint64_t weir_log_last(const struct weir_log *log)
 int weir_log_error(const struct weir_log *log)
 {
     return log->error;
+}
+
+const char *weir_log_direct_text(const struct weir_log *log)
+{
+    return log->direct.text;
 }
 
 struct weir_log_stats weir_log_stats(const struct weir_log *log)

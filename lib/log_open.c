@@ -158,6 +158,28 @@ static int new_id(uint64_t *ret)
     return 0;
 }
 
+void weir__log_open_direct(struct weir_log *log)
+{
+    char path[PATH_MAX];
+    if (log->direct_fd >= 0)
+        close(log->direct_fd);
+    log->direct_fd = -1;
+    if (!log->options.direct)
+        return;
+    int fd;
+    int rc = weir__log_segment_path(log->path, log->segment, path);
+    if (rc == 0)
+        rc = weir_file_open_direct(path, O_WRONLY | O_NOCTTY, 0, &fd, &log->direct);
+    if (rc == 0 && log->direct.offset_align_bytes != 0) {
+        log->direct_fd = fd;
+        return;
+    }
+    if (rc == 0)
+        close(fd);
+    else
+        log->direct.text = weir_error_text(rc);
+}
+
 int weir__log_open_files(struct weir_log *log, struct weir_log_report *report)
 {
     struct weir_log_scan scan;
@@ -178,6 +200,7 @@ int weir__log_open_files(struct weir_log *log, struct weir_log_report *report)
     if (log->id == 0 && (rc = new_id(&log->id)) != 0)
         return refuse(report, rc, "there are no random bytes for the log's id");
     log->sync_fd = log->fd;
+    weir__log_open_direct(log);
     report->last = scan.blocks != 0 ? scan.next - 1 : 0;
     report->missing_durable = report->gaps != 0 && report->gap.first <= scan.durable;
     log->appended = log->told = report->last;
@@ -194,6 +217,8 @@ int weir__log_close_files(struct weir_log *log)
         rc = -errno;
     if (log->fd >= 0 && log->options.ack_written && fdatasync(log->fd) < 0 && rc == 0)
         rc = -errno;
+    if (log->direct_fd >= 0)
+        close(log->direct_fd);
     if (log->fd >= 0 && log->fd != log->lock_fd)
         close(log->fd);
     if (log->lock_fd >= 0) {
@@ -202,7 +227,7 @@ int weir__log_close_files(struct weir_log *log)
         flock(log->lock_fd, LOCK_UN);
         close(log->lock_fd);
     }
-    log->fd = log->sync_fd = log->lock_fd = -1;
+    log->direct_fd = log->fd = log->sync_fd = log->lock_fd = -1;
     return rc;
 }
 
@@ -228,6 +253,7 @@ int weir__log_rotate(struct weir_log *log)
         close(log->fd);
     log->fd = log->sync_fd = fd;
     log->segment++;
+    weir__log_open_direct(log);
     log->allocated = 0;
     log->submitted.end = log->written.end = log->syncing.end = log->durable.end = 0;
     log->stats.rotations++;

@@ -9,6 +9,7 @@
 #include <sys/uio.h>
 
 #include <weir/buf.h>
+#include <weir/file.h>
 #include <weir/log.h>
 #include <weir/ring.h>
 
@@ -23,7 +24,8 @@ struct weir__log_flight {
     uint64_t offset; /* in the segment */
     size_t size;
     size_t written;
-    bool whole; /* all of it is written */
+    bool whole;  /* all of it is written */
+    bool direct; /* the write that is under way is */
     struct iovec iov[WEIR__LOG_IOV];
     struct weir_block *blocks[WEIR__LOG_IOV];
 };
@@ -44,6 +46,8 @@ struct weir_log {
     int lock_fd;      /* the path itself */
     int fd;           /* the segment; may be lock_fd */
     int sync_fd;      /* as fd; another one in tests */
+    int direct_fd;    /* the segment past the page cache; -1: not wanted or not possible */
+    struct weir_file_direct direct;
     uint64_t id;
     uint64_t allocated; /* bytes of the segment that have extents */
 
@@ -78,6 +82,9 @@ int weir__log_segment_path(const char *path, uint32_t number, char ret[PATH_MAX]
 
 /* Open or create the files and find the end. */
 int weir__log_open_files(struct weir_log *log, struct weir_log_report *report);
+
+/* Open the segment past the page cache as well, if that is wanted. That it cannot be is no error. */
+void weir__log_open_direct(struct weir_log *log);
 
 /* Go on in a new segment. All that was submitted is durable, or written if that is enough. */
 int weir__log_rotate(struct weir_log *log);

@@ -205,7 +205,7 @@ static int poll_open(struct weir_ring *ring, const struct weir_ring_options *opt
 
 static uint32_t awaited(const struct weir_op *op)
 {
-    bool in = op->kind == WEIR_OP_RECEIVE || op->kind == WEIR_OP_ACCEPT || op->kind == WEIR_OP_READ;
+    bool in = op->kind == WEIR_OP_RECEIVE || op->kind == WEIR_OP_ACCEPT || weir__op_reads(op);
     return in ? EPOLLIN : EPOLLOUT;
 }
 
@@ -597,7 +597,7 @@ static int drain_event(struct weir_ring *ring, const struct epoll_event *event)
     /* From the front again each time: the done function may have taken any out. */
     for (struct weir_op *op; (op = next_for(p, event)) != NULL;) {
         /* One report is good for one call that may wait: the first may take what there was. */
-        bool may_wait = op->kind == WEIR_OP_ACCEPT || op->kind == WEIR_OP_READ ||
+        bool may_wait = op->kind == WEIR_OP_ACCEPT || weir__op_reads(op) ||
                         op->kind == WEIR_OP_WRITE || op->kind == WEIR_OP_WRITEV;
         op->flags = p->event_pass;
         if (!may_wait || !risked)

@@ -65,6 +65,12 @@ static inline struct weir__poll *weir__poll_of(const struct weir_ring *ring)
     return (struct weir__poll *)ring->backend_state;
 }
 
+/* Whether it is a read, which waits for bytes. */
+static inline bool weir__op_reads(const struct weir_op *op)
+{
+    return op->kind == WEIR_OP_READ || op->kind == WEIR_OP_READV;
+}
+
 /* What trying a request came to. */
 enum weir__tried {
     WEIR__TRIED_DONE,    /* over, its result is in op->result */

@@ -199,8 +199,8 @@ struct transfer {
 
 static struct transfer transfer_of(const struct weir_op *op)
 {
-    struct transfer t = {.writes = op->kind != WEIR_OP_READ, .count = 1};
-    if (op->kind == WEIR_OP_WRITEV) {
+    struct transfer t = {.writes = !weir__op_reads(op), .count = 1};
+    if (op->kind == WEIR_OP_WRITEV || op->kind == WEIR_OP_READV) {
         t.iov = op->args.iov.iov;
         t.count = (int)op->args.iov.count;
         t.offset = op->args.iov.offset;
@@ -301,6 +301,13 @@ static enum weir__tried try_sync(struct weir_ring *ring, struct weir_op *op)
     return done(op, rc == 0 ? 0 : -errno);
 }
 
+static enum weir__tried try_allocate(struct weir_ring *ring, struct weir_op *op)
+{
+    ring->stats.enters++;
+    int rc = fallocate(op->fd, (int)op->flags, (off_t)op->args.io.offset, (off_t)op->args.io.size);
+    return done(op, rc == 0 ? 0 : -errno);
+}
+
 static enum weir__tried try_close(struct weir_ring *ring, struct weir_op *op)
 {
     ring->stats.enters++;
@@ -325,9 +332,12 @@ enum weir__tried weir__poll_try(struct weir_ring *ring, struct weir_op *op, bool
     case WEIR_OP_READ:
     case WEIR_OP_WRITE:
     case WEIR_OP_WRITEV:
+    case WEIR_OP_READV:
         return try_file(ring, op, first);
     case WEIR_OP_SYNC:
         return try_sync(ring, op);
+    case WEIR_OP_ALLOCATE:
+        return try_allocate(ring, op);
     case WEIR_OP_CLOSE:
         return try_close(ring, op);
     case WEIR_OP_NONE:
@@ -341,8 +351,7 @@ enum weir__tried weir__poll_try(struct weir_ring *ring, struct weir_op *op, bool
 void weir__poll_try_unwatched(struct weir_ring *ring, struct weir_op *op, int error)
 {
     struct transfer t;
-    bool is_file =
-        op->kind == WEIR_OP_READ || op->kind == WEIR_OP_WRITE || op->kind == WEIR_OP_WRITEV;
+    bool is_file = weir__op_reads(op) || op->kind == WEIR_OP_WRITE || op->kind == WEIR_OP_WRITEV;
     if (error == -EPERM && is_file) {
         /* /dev/zero and its like, which are always ready. */
         t = transfer_of(op);

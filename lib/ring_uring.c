@@ -450,6 +450,14 @@ static void fill(struct weir_ring *ring, struct io_uring_sqe *sqe, struct weir_o
         io_uring_prep_writev(sqe, op->fd, op->args.iov.iov, (unsigned)op->args.iov.count,
                              op->args.iov.offset);
         break;
+    case WEIR_OP_READV:
+        io_uring_prep_readv(sqe, op->fd, op->args.iov.iov, (unsigned)op->args.iov.count,
+                            op->args.iov.offset);
+        break;
+    case WEIR_OP_ALLOCATE:
+        io_uring_prep_fallocate(sqe, op->fd, (int)op->flags, (off_t)op->args.io.offset,
+                                (off_t)op->args.io.size);
+        break;
     case WEIR_OP_SYNC:
         io_uring_prep_fsync(sqe, op->fd, op->flags != 0 ? IORING_FSYNC_DATASYNC : 0);
         break;

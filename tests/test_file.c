@@ -253,6 +253,157 @@ static void vectors_are_written_in_order(void **state)
     place_close(&place);
 }
 
+static void vectors_are_read_in_order(void **state)
+{
+    struct place place;
+    struct weir_block *blocks[3];
+    struct iovec iov[3];
+
+    (void)state;
+    place_open(&place, O_RDWR);
+    struct weir_slice slice = text("one two three");
+    assert_int_equal(do_write(&place, &slice, 0), 13);
+    uint64_t idle = io_blocks_in_use(&place.io);
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(weir_pool_alloc(place.io.pool, 64, &blocks[i]), 0);
+        memset(blocks[i]->data, '-', 64);
+        iov[i].iov_base = blocks[i]->data;
+        iov[i].iov_len = i == 2 ? 64 : 4;
+    }
+    io_call_init(&place.call);
+    assert_int_equal(weir_file_readv(place.io.ring, &place.call.op, place.fd, iov, blocks, 3, 0),
+                     0);
+    assert_int_equal(io_call_wait(&place.io, &place.call), 13);
+    assert_memory_equal(blocks[0]->data, "one -", 5);
+    assert_memory_equal(blocks[1]->data, "two -", 5);
+    assert_memory_equal(blocks[2]->data, "three-", 6);
+    /* At the end there is nothing; at the position, which has not moved, all of it. */
+    io_call_init(&place.call);
+    assert_int_equal(weir_file_readv(place.io.ring, &place.call.op, place.fd, iov, blocks, 3, 13),
+                     0);
+    assert_int_equal(io_call_wait(&place.io, &place.call), 0);
+    io_call_init(&place.call);
+    assert_int_equal(
+        weir_file_readv(
+            place.io.ring, &place.call.op, place.fd, iov + 1, NULL, 2, WEIR_FILE_POSITION),
+        0);
+    assert_int_equal(io_call_wait(&place.io, &place.call), 13);
+    assert_memory_equal(blocks[1]->data, "one -", 5);
+    assert_memory_equal(blocks[2]->data, "two three-", 10);
+    /* The ring holds what it reads into. */
+    io_call_init(&place.call);
+    assert_int_equal(weir_file_readv(place.io.ring, &place.call.op, place.fd, iov, blocks, 3, 0),
+                     0);
+    for (unsigned i = 0; i < 3; i++)
+        weir_block_drop(blocks[i]);
+    assert_int_equal(io_blocks_in_use(&place.io), idle + 3);
+    assert_int_equal(io_call_wait(&place.io, &place.call), 13);
+    assert_int_equal(io_blocks_in_use(&place.io), idle);
+    place_close(&place);
+}
+
+static int do_allocate(struct place *place, uint64_t offset, uint64_t size, bool keep_size)
+{
+    io_call_init(&place->call);
+    assert_int_equal(
+        weir_file_allocate(place->io.ring, &place->call.op, place->fd, offset, size, keep_size), 0);
+    return io_call_wait(&place->io, &place->call);
+}
+
+static void space_is_given_behind_the_end_and_goes_back(void **state)
+{
+    struct place place;
+    struct stat status;
+
+    (void)state;
+    place_open(&place, O_RDWR);
+    struct weir_slice slice = text("kept");
+    assert_int_equal(do_write(&place, &slice, 0), 4);
+    int rc = do_allocate(&place, 0, 1 << 20, true);
+    if (rc == -EOPNOTSUPP) {
+        place_close(&place);
+        test_skip_unless(false, "a file system that gives space");
+    }
+    assert_int_equal(rc, 0);
+    assert_int_equal(fstat(place.fd, &status), 0);
+    assert_int_equal(status.st_size, 4);
+    assert_true(status.st_blocks * 512 >= 1 << 20);
+    expect(&place, "kept");
+    assert_int_equal(weir_file_truncate(place.fd, 4), 0);
+    assert_int_equal(fstat(place.fd, &status), 0);
+    assert_true(status.st_blocks * 512 < 1 << 20);
+    assert_int_equal(do_allocate(&place, 4, 96, false), 0);
+    assert_int_equal(fstat(place.fd, &status), 0);
+    assert_int_equal(status.st_size, 100);
+    assert_int_equal(weir_file_truncate(place.fd, 2), 0);
+    expect(&place, "ke");
+    assert_int_equal(do_allocate(&place, 0, 0, true), -EINVAL);
+    assert_int_equal(weir_file_truncate(place.fd, UINT64_MAX), -EFBIG);
+    assert_int_equal(weir_file_truncate(-1, 0), -EBADF);
+    int fd = place.fd;
+    place.fd = -1;
+    assert_int_equal(do_allocate(&place, 0, 10, true), -EBADF);
+    place.fd = fd;
+    place_close(&place);
+}
+
+static void direct_files_say_what_they_ask_for(void **state)
+{
+    struct place place;
+    struct weir_file_direct direct = {1, 2, "untouched"};
+    struct iovec iov[2];
+    int fd = -2;
+
+    (void)state;
+    place_open(&place, O_RDWR);
+    assert_int_equal(weir_file_open_direct("/nowhere/at/all", O_RDWR, 0, &fd, &direct), -ENOENT);
+    assert_int_equal(fd, -2);
+    assert_string_equal(direct.text, "untouched");
+    assert_int_equal(weir_file_open_direct(place.path, O_RDWR, 0, &fd, &direct), 0);
+    struct weir_slice slice = io_slice(&place.io, 65536, 4);
+    iov[0].iov_base = iov[1].iov_base = slice.block->data;
+    iov[0].iov_len = iov[1].iov_len = 4096;
+    bool is_direct = (fcntl(fd, F_GETFL) & O_DIRECT) != 0;
+    assert_int_equal(is_direct, direct.offset_align_bytes != 0);
+    assert_int_equal(is_direct, direct.memory_align_bytes != 0);
+    assert_int_equal(is_direct, strcmp(direct.text, "on") == 0);
+    assert_int_equal(weir_file_direct_takes(&direct, iov, 2, 8192), is_direct);
+    assert_false(weir_file_direct_takes(&direct, iov, 2, 8192 + 1));
+    iov[1].iov_len = 4097;
+    assert_false(weir_file_direct_takes(&direct, iov, 2, 8192));
+    iov[1].iov_len = 4096;
+    iov[1].iov_base = slice.block->data + 1;
+    assert_false(weir_file_direct_takes(&direct, iov, 2, 8192) && direct.memory_align_bytes > 1);
+    int plain = place.fd;
+    place.fd = fd;
+    assert_int_equal(do_write(&place, &slice, 4096), 65536);
+    place.fd = plain;
+    weir_slice_drop(&slice);
+    close(fd);
+    place_close(&place);
+}
+
+static void a_file_in_memory_is_not_direct_and_says_so(void **state)
+{
+    struct weir_file_direct direct;
+    char path[] = "/dev/shm/weir-test-XXXXXX";
+    struct iovec none = {NULL, 0};
+    int fd;
+
+    (void)state;
+    int made = mkstemp(path);
+    test_skip_unless(made >= 0, "a file system in memory");
+    close(made);
+    assert_int_equal(weir_file_open_direct(path, O_RDWR, 0, &fd, &direct), 0);
+    assert_string_equal(direct.text, "the file system lies in memory");
+    assert_int_equal(direct.memory_align_bytes, 0);
+    assert_int_equal(direct.offset_align_bytes, 0);
+    assert_false(weir_file_direct_takes(&direct, &none, 1, 0));
+    assert_int_equal(pwrite(fd, "odd", 3, 1), 3);
+    close(fd);
+    unlink(path);
+}
+
 /* A pool block of a page and more is aligned as O_DIRECT asks. */
 static void blocks_are_aligned_for_direct_io(void **state)
 {
@@ -512,6 +663,10 @@ int main(void)
         IO_TEST(reads_go_behind_one_another_in_a_block),
         IO_TEST(reads_are_short_at_the_end),
         IO_TEST(vectors_are_written_in_order),
+        IO_TEST(vectors_are_read_in_order),
+        IO_TEST(space_is_given_behind_the_end_and_goes_back),
+        IO_TEST(direct_files_say_what_they_ask_for),
+        IO_TEST_ONCE(a_file_in_memory_is_not_direct_and_says_so),
         IO_TEST(blocks_are_aligned_for_direct_io),
         IO_TEST(syncing_and_closing_work),
         IO_TEST_ONCE(a_part_of_a_file_is_read_where_it_lies),

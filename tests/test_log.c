@@ -79,19 +79,25 @@ static int reopen(struct place *place, const struct weir_log_options *options)
     return weir_log_open(place->io.ring, place->path, &own, &place->log, &place->report);
 }
 
-/* In memory where that is possible: some tests open it hundreds of times. */
-static struct place *place_open(const struct weir_log_options *options,
-                                const struct weir_pool_options *pool)
+static struct place *place_open_in(bool in_memory, const struct weir_log_options *options,
+                                   const struct weir_pool_options *pool)
 {
     struct place *place = &place_storage;
     memset(place, 0, sizeof *place);
     io_open(&place->io, pool, NULL);
     strcpy(place->dir, "/dev/shm/weir-test-XXXXXX");
-    if (mkdtemp(place->dir) == NULL)
+    if (!in_memory || mkdtemp(place->dir) == NULL)
         io_make_dir(place->dir);
     snprintf(place->path, sizeof place->path, "%s/log", place->dir);
     assert_int_equal(reopen(place, options), 0);
     return place;
+}
+
+/* In memory where that is possible: some tests open it hundreds of times. */
+static struct place *place_open(const struct weir_log_options *options,
+                                const struct weir_pool_options *pool)
+{
+    return place_open_in(true, options, pool);
 }
 
 static void settle(struct place *place)
@@ -322,6 +328,90 @@ static void blocks_are_aligned_where_that_is_asked_for(void **state)
     append_all(place, 102, 110);
     log_close(place);
     assert_int_equal(expect_segment(place, "", 1, 512), 111);
+    place_close(place);
+}
+
+/* Direct or not, as the file system takes it, the log is the same. */
+static void blocks_go_past_the_page_cache_where_that_is_possible(void **state)
+{
+    struct weir_log_options options = {
+        .block_bytes = 20000, .direct = true, .segment_bytes = 300000};
+    struct place *place = place_open_in(false, &options, NULL);
+    uint64_t next = 1;
+    char suffix[16] = "";
+
+    (void)state;
+    bool on = strcmp(weir_log_direct_text(place->log), "on") == 0;
+    append_all(place, 1, 1500);
+    /* Larger than a block: in several pieces, which need not be aligned. */
+    while (append(place, 1501, size_of(1501)) == -EAGAIN)
+        io_turn(&place->io);
+    settle(place);
+    struct weir_log_stats stats = weir_log_stats(place->log);
+    assert_int_equal(stats.durable, 1501);
+    assert_int_equal(stats.direct != 0, on);
+    assert_true(!on || stats.direct == stats.writes);
+    assert_true(!on || stats.bytes_copied >= 200000);
+    unsigned segment = (unsigned)stats.segment;
+    assert_true(segment >= 1);
+    log_close(place);
+    for (unsigned i = 0; i <= segment; i++) {
+        if (i != 0)
+            snprintf(suffix, sizeof suffix, ".%06u", i);
+        next = expect_segment(place, suffix, next, on ? 4096 : 1);
+    }
+    assert_int_equal(next, 1502);
+    place_close(place);
+}
+
+static void what_is_not_aligned_goes_through_the_page_cache(void **state)
+{
+    struct weir_log_options options = {.block_bytes = 20000, .direct = true};
+    struct place *place = place_open_in(false, NULL, NULL);
+
+    (void)state;
+    assert_string_equal(weir_log_direct_text(place->log), "not asked for");
+    append_all(place, 1, 3);
+    log_close(place);
+    assert_int_not_equal(file_size(place) % 4096, 0);
+    assert_int_equal(reopen(place, &options), 0);
+    bool on = strcmp(weir_log_direct_text(place->log), "on") == 0;
+    /* The first one begins at an odd place and pads up to an even one. */
+    append_all(place, 4, 4);
+    settle(place);
+    assert_int_equal(weir_log_stats(place->log).direct, 0);
+    append_all(place, 5, 5);
+    settle(place);
+    assert_int_equal(weir_log_stats(place->log).direct, on);
+    /* A device that wants more than it says. */
+    if (on) {
+        place->log->direct.memory_align_bytes = place->log->direct.offset_align_bytes = 1;
+        place->log->options.align_bytes = 1;
+        append_all(place, 6, 7);
+        settle(place);
+        append_all(place, 8, 8);
+        settle(place);
+        assert_string_equal(weir_log_direct_text(place->log),
+                            "the file system refused a direct write");
+    } else {
+        append_all(place, 6, 8);
+    }
+    log_close(place);
+    expect_all(place, 8);
+    place_close(place);
+}
+
+static void a_log_in_memory_is_not_direct(void **state)
+{
+    struct weir_log_options options = {.direct = true};
+    struct place *place = place_open(&options, NULL);
+
+    (void)state;
+    if (strncmp(place->dir, "/dev/shm", 8) == 0)
+        assert_string_equal(weir_log_direct_text(place->log), "the file system lies in memory");
+    append_all(place, 1, 100);
+    log_close(place);
+    expect_all(place, 100);
     place_close(place);
 }
 
@@ -985,6 +1075,9 @@ int main(void)
         IO_TEST(large_messages_are_written_from_where_they_lie),
         IO_TEST(a_block_of_many_pieces_is_written_in_several_writes),
         IO_TEST(blocks_are_aligned_where_that_is_asked_for),
+        IO_TEST(blocks_go_past_the_page_cache_where_that_is_possible),
+        IO_TEST(what_is_not_aligned_goes_through_the_page_cache),
+        IO_TEST_ONCE(a_log_in_memory_is_not_direct),
         IO_TEST(an_append_that_finds_no_room_is_told_when_there_is),
         IO_TEST(written_is_enough_where_that_was_chosen),
         IO_TEST_ONCE(the_file_is_given_space_and_gives_back_the_rest),

@@ -359,6 +359,12 @@ struct weir_log_options {
     uint32_t flights;       /**< blocks that are filled and written at a time; 0: 4 */
     bool ack_written;       /**< done() is called once it is written: what a crash of the program
                                  survives, not a power failure. Nothing is synced until close */
+    /**
+     * Write past the page cache (O_DIRECT) where the file system takes it, see
+     * weir_log_direct_text(). Blocks are aligned to 4096 bytes then, or what the device asks for,
+     * and every message is copied, since where it lies is not aligned.
+     */
+    bool direct;
     /** Called when an append that was refused with -EAGAIN may be tried again; may be NULL. */
     void (*on_room)(struct weir_log *log, void *user);
     void *user; /**< handed to on_room */
@@ -394,11 +400,12 @@ struct weir_log_stats {
     uint64_t segment;       /**< the file that is written to, and its size */
     uint64_t segment_bytes; /* */
     uint64_t blocks;        /**< made */
-    uint64_t writes;    /**< vectored writes, one for a block but for long lists and short ones */
-    uint64_t syncs;     /**< fdatasync(2) */
-    uint64_t extents;   /**< times that space was given to the file */
-    uint64_t rotations; /**< files begun */
-    uint64_t failures;  /**< of writes and syncs, as far as they were rolled back */
+    uint64_t writes;        /**< one for a block but for long lists and short ones */
+    uint64_t direct;        /**< of these, past the page cache */
+    uint64_t syncs;         /**< fdatasync(2) */
+    uint64_t extents;       /**< times that space was given to the file */
+    uint64_t rotations;     /**< files begun */
+    uint64_t failures;      /**< of writes and syncs, as far as they were rolled back */
     uint64_t bytes_copied;  /**< of messages too small to be linked */
     uint64_t waiting_bytes; /**< in blocks that are not written */
 };
@@ -475,6 +482,13 @@ WEIR_API uint64_t weir_log_last(const struct weir_log *log);
 
 /** 0, or what the log failed with for good. */
 WEIR_API int weir_log_error(const struct weir_log *log);
+
+/**
+ * Whether blocks are written past the page cache: "on", or why they are not. A constant string. A
+ * block that does not begin or end where the device wants it, as the first one after a log that was
+ * not aligned, or one of a message larger than a block, goes through the page cache all the same.
+ */
+WEIR_API const char *weir_log_direct_text(const struct weir_log *log);
 
 /** What the log did and holds. */
 WEIR_API struct weir_log_stats weir_log_stats(const struct weir_log *log);

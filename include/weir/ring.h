@@ -6,7 +6,7 @@
  * A request is a struct weir_op embedded in the caller's own struct. Starting it hands it to the
  * ring, its done function hands it back with the result. The ring allocates nothing per request.
  * What can be started is declared in sock.h (accept, connect, receive, send) and file.h (read,
- * write, sync, close); timeouts and cancelling are here.
+ * write, sync, allocate, close); timeouts and cancelling are here.
  *
  *     static void tick(struct weir_op *op) { puts(op->result == 0 ? "tick" : "cancelled"); }
  *
@@ -140,7 +140,9 @@ enum weir_op_kind {
     WEIR_OP_READ,
     WEIR_OP_WRITE,
     WEIR_OP_WRITEV,
+    WEIR_OP_READV,
     WEIR_OP_SYNC,
+    WEIR_OP_ALLOCATE,
     WEIR_OP_CLOSE
 };
 
