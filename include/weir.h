@@ -42,6 +42,7 @@
 #include <weir/sock.h>
 #include <weir/conn.h>
 #include <weir/rpc.h>
+#include <weir/rpc_peer.h>
 #include <weir/log.h>
 
 #endif /* WEIR_H */

@@ -118,14 +118,6 @@ void weir_rpc_notification_slow(struct weir_packer *packer, struct weir_view met
     weir_pack_array(packer, param_count);
 }
 
-void weir_rpc_result_slow(struct weir_packer *packer, uint32_t id)
-{
-    weir_pack_array(packer, 4);
-    weir_pack_uint(packer, WEIR_RPC_RESPONSE);
-    weir_pack_uint(packer, id);
-    weir_pack_nil(packer);
-}
-
 void weir_rpc_error_slow(struct weir_packer *packer, uint32_t id, struct weir_view text)
 {
     weir_pack_array(packer, 4);

@@ -81,7 +81,6 @@ WEIR_API void weir_rpc_request_slow(struct weir_packer *packer, uint32_t id,
                                     struct weir_view method, uint32_t param_count);
 WEIR_API void weir_rpc_notification_slow(struct weir_packer *packer, struct weir_view method,
                                          uint32_t param_count);
-WEIR_API void weir_rpc_result_slow(struct weir_packer *packer, uint32_t id);
 WEIR_API void weir_rpc_error_slow(struct weir_packer *packer, uint32_t id, struct weir_view text);
 
 WEIR_INLINE void weir_rpc_request(struct weir_packer *packer, uint32_t id, struct weir_view method,
@@ -102,9 +101,10 @@ WEIR_INLINE void weir_rpc_notification(struct weir_packer *packer, struct weir_v
 
 WEIR_INLINE void weir_rpc_result(struct weir_packer *packer, uint32_t id)
 {
-    struct weir_packer copy = *packer;
-    weir_rpc_result_slow(&copy, id);
-    *packer = copy;
+    weir_pack_array(packer, 4);
+    weir_pack_uint(packer, WEIR_RPC_RESPONSE);
+    weir_pack_uint(packer, id);
+    weir_pack_nil(packer);
 }
 
 WEIR_INLINE void weir_rpc_error(struct weir_packer *packer, uint32_t id, struct weir_view text)
