@@ -10,8 +10,8 @@
  *     {
  *         int64_t a, b;
  *         struct weir_packer p;
- *         if (weir_unpack_int(&request->params, &a) == 0 &&
- *             weir_unpack_int(&request->params, &b) == 0 && weir_unpack_end(&request->params) == 0) {
+ *         if (weir_unpack_i64(&request->params, &a) == 0 &&
+ *             weir_unpack_i64(&request->params, &b) == 0) {
  *             weir_rpc_answer_begin(request, &p);
  *             weir_pack_int(&p, a + b);
  *             weir_rpc_answer_end(request, &p);

@@ -75,7 +75,7 @@ static const struct bench_contender echoes[] = {
 };
 
 static const struct bench_contender rpcs[] = {
-    CONTENDER("weir", weir_rpc, "weir_conn, weir_rpc_parse() and records"),
+    CONTENDER("weir", weir_rpc, "weir_rpc_peer, parameter and result as records"),
     CONTENDER("uring", hand,
               "io_uring by hand, and the request compared and loaded where it lies, its shape "
               "taken for granted: a floor"),

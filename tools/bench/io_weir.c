@@ -32,7 +32,10 @@ struct weir_peer {
     struct weir_slice payload; /* of a stream's answer, without its head */
     unsigned open;
     int error;
-    struct weir_conn conns[IO_CONNECTIONS_MAX];
+    union {
+        struct weir_conn conn;
+        struct weir_rpc_peer rpc;
+    } links[IO_CONNECTIONS_MAX];
 };
 
 static void end_answer(struct weir_conn *conn, struct weir_packer *p)
@@ -62,7 +65,8 @@ static void on_ask(struct weir_conn *conn, const struct weir_slice *message)
     end_answer(conn, &p);
 }
 
-static int place(const struct order *order, struct placed *ret)
+static const char *place(struct weir_rpc_request *request, const struct order *order,
+                         struct placed *ret)
 {
     struct io_order_read read = {
         .id = order->id,
@@ -77,47 +81,33 @@ static int place(const struct order *order, struct placed *ret)
         .quantity = order->quantity,
         .buy = order->buy,
     };
+    (void)request;
     if (read.symbol_bytes == 0 || read.account_bytes == 0 || read.note_bytes == 0)
-        return -EINVAL;
+        return "an empty text";
     ret->id = order->id;
     ret->total = io_order_total(&read);
     ret->filled = io_order_filled(&read);
-    return 0;
+    return NULL;
+}
+WEIR_RPC_METHOD(order_put, place, order, placed)
+
+static const struct weir_rpc_method methods[] = {{"order.put", order_put}};
+
+static void closed(struct weir_peer *peer, const struct weir_fault *why)
+{
+    if (why->error != 0 && why->error != -ECONNRESET && why->error != -EPIPE && peer->error == 0)
+        peer->error = why->error;
+    peer->open--;
 }
 
-static void on_request(struct weir_conn *conn, const struct weir_slice *message)
+static void on_rpc_closed(struct weir_rpc_peer *rpc, const struct weir_fault *why)
 {
-    struct weir_rpc_message call;
-    struct weir_unpacker u;
-    struct weir_packer p;
-    struct order order;
-    struct placed placed;
-    int rc = weir_rpc_parse(message->view, &call, NULL);
-    if (rc == 0 && (call.kind != WEIR_RPC_REQUEST || call.param_count != 1 ||
-                    !weir_view_equal(call.method, weir_view_text("order.put"))))
-        rc = -EPROTO;
-    if (rc == 0) {
-        weir_unpack_init(&u, call.params, NULL);
-        rc = order_unpack(&u, &order, NULL);
-    }
-    if (rc == 0)
-        rc = place(&order, &placed);
-    if (rc != 0) {
-        weir_conn_abort(conn, rc, "not the request that is to come");
-        return;
-    }
-    weir_pack_begin(&p, weir_conn_out(conn), 0);
-    weir_rpc_result(&p, call.id);
-    placed_pack(&p, &placed);
-    end_answer(conn, &p);
+    closed(rpc->user, why);
 }
 
 static void on_closed(struct weir_conn *conn, const struct weir_fault *why)
 {
-    struct weir_peer *peer = conn->user;
-    if (why->error != 0 && why->error != -ECONNRESET && why->error != -EPIPE && peer->error == 0)
-        peer->error = why->error;
-    peer->open--;
+    closed(conn->user, why);
 }
 
 /* The bytes that every answer of a stream has behind its head. */
@@ -134,12 +124,27 @@ static int make_payload(struct weir_peer *peer, struct weir_pool *pool)
     return 0;
 }
 
+/* @handlers NULL: calls. */
+static int open_link(struct weir_peer *peer, unsigned index,
+                     const struct weir_conn_handlers *handlers)
+{
+    static const struct weir_rpc_peer_options options = {
+        .methods = methods,
+        .method_count = 1,
+        .closed = on_rpc_closed,
+    };
+    int fd = peer->server->fds[index];
+    if (handlers == NULL)
+        return weir_rpc_peer_init(&peer->links[index].rpc, peer->ring, fd, &options, peer);
+    return weir_conn_init(&peer->links[index].conn, peer->ring, fd, handlers, NULL, peer);
+}
+
 static int run(struct weir_peer *peer, const struct weir_conn_handlers *handlers)
 {
     struct io_server *server = peer->server;
     int rc = 0;
     for (unsigned i = 0; rc == 0 && i < server->flow->connections; i++) {
-        rc = weir_conn_init(&peer->conns[i], peer->ring, server->fds[i], handlers, NULL, peer);
+        rc = open_link(peer, i, handlers);
         peer->open += rc == 0;
     }
     while (rc == 0 && peer->open != 0) {
@@ -183,8 +188,7 @@ int io_weir_echo(struct io_server *server)
 
 int io_weir_rpc(struct io_server *server)
 {
-    static const struct weir_conn_handlers handlers = {on_request, NULL, on_closed};
-    return serve(server, &handlers);
+    return serve(server, NULL);
 }
 
 int io_weir_stream(struct io_server *server)
