@@ -122,7 +122,7 @@ static bool is_full(struct weir_conn *conn)
 }
 
 /* The next message as a slice that borrows the stream's own reference, until the stream goes on:
- * one of its own would cost an atomic operation per message, more than all else that is done here. */
+ * one of its own would cost an atomic operation per message, more than all else that is done. */
 static int borrow_next(struct weir_conn *conn, struct weir_slice *ret)
 {
     struct weir_stream *stream = &conn->stream;
