@@ -10,10 +10,15 @@
 #ifndef WEIR_TEXT_SCAN_H
 #define WEIR_TEXT_SCAN_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
+
+#include "weir/wire.h"
 
 #ifdef __SSE2__
+#include <emmintrin.h>
 #define WEIR__TEXT_SSE2 1
 #else
 #define WEIR__TEXT_SSE2 0
@@ -44,5 +49,36 @@ static inline uint64_t weir__text_word_range(uint64_t word, uint8_t first, uint8
     uint64_t above = low + ones * (uint8_t)(0x7f - last);
     return not_below & ~above & ~word & (ones << 7);
 }
+
+/** Whether the @size bytes behind the one at @at, up to 31, are below 0x80. 32 are readable there. */
+static inline bool weir__text_ascii_behind_words(const uint8_t *at, unsigned size)
+{
+    const uint64_t signs = UINT64_C(0x8080808080808080);
+    uint64_t word = weir_wire_load64(at) & UINT64_MAX >> 8;
+    unsigned left = size + 1;
+
+    for (; left > 8; left -= 8) {
+        if ((word & signs) != 0)
+            return false;
+        at += 8;
+        word = weir_wire_load64(at);
+    }
+    return (word >> (8 * (8 - left)) & signs) == 0;
+}
+
+#if WEIR__TEXT_SSE2
+static inline bool weir__text_ascii_behind_sse2(const uint8_t *at, unsigned size)
+{
+    __m128i low, high;
+
+    memcpy(&low, at, sizeof low);
+    memcpy(&high, at + 16, sizeof high);
+    uint32_t signs = (uint32_t)_mm_movemask_epi8(low) | (uint32_t)_mm_movemask_epi8(high) << 16;
+    return (signs & ((UINT32_C(2) << size) - 2)) == 0;
+}
+#define weir__text_ascii_behind weir__text_ascii_behind_sse2
+#else
+#define weir__text_ascii_behind weir__text_ascii_behind_words
+#endif
 
 #endif /* WEIR_TEXT_SCAN_H */
