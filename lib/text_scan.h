@@ -15,8 +15,6 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "weir/wire.h"
-
 #ifdef __SSE2__
 #include <emmintrin.h>
 #define WEIR__TEXT_SSE2 1
@@ -50,20 +48,22 @@ static inline uint64_t weir__text_word_range(uint64_t word, uint8_t first, uint8
     return not_below & ~above & ~word & (ones << 7);
 }
 
-/** Whether the @size bytes behind the one at @at, up to 31, are below 0x80. 32 are readable there. */
+/**
+ * Whether the @size bytes behind the one at @at, up to 31, are below 0x80. 32 are readable there.
+ */
 static inline bool weir__text_ascii_behind_words(const uint8_t *at, unsigned size)
 {
-    const uint64_t signs = UINT64_C(0x8080808080808080);
-    uint64_t word = weir_wire_load64(at) & UINT64_MAX >> 8;
-    unsigned left = size + 1;
+    const uint8_t *end = at + 1 + size;
+    uint64_t seen = 0;
+    uint64_t word;
 
-    for (; left > 8; left -= 8) {
-        if ((word & signs) != 0)
-            return false;
-        at += 8;
-        word = weir_wire_load64(at);
+    for (at++; (size_t)(end - at) >= sizeof word; at += sizeof word) {
+        memcpy(&word, at, sizeof word);
+        seen |= word;
     }
-    return (word >> (8 * (8 - left)) & signs) == 0;
+    while (at != end)
+        seen |= *at++;
+    return (seen & UINT64_C(0x8080808080808080)) == 0;
 }
 
 #if WEIR__TEXT_SSE2

@@ -96,7 +96,7 @@ WEIR_INLINE int weir_msgpack_write_value(void *packer, const char *bytes, size_t
 {
     struct weir_packer *to = (struct weir_packer *)packer;
 
-    /* A head and its payload come in calls of their own: no whole values, as raw ones have to be. */
+    /* A head and its payload come in calls of their own: these are no whole values. */
     to->uncounted = true;
     weir_pack_put(to, weir_view_of(bytes, size));
     return weir_pack_error(to);

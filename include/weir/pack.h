@@ -236,8 +236,8 @@ WEIR_INLINE void weir_pack_open_map(struct weir_packer *packer, struct weir_pack
  *              than the head has room for; -EBADMSG a map with a key that lacks its value. The
  *              offset is that of the container. -EBADMSG containers within, whose counts were
  *              given, lack values on the whole, as in weir_pack_end(); the offset is that one's.
- * Cost         constant, unless MessagePack-C wrote into it by weir_msgpack_write_value(), not into a
- *              container opened within: then a walk over all heads from its own on.
+ * Cost         constant, unless MessagePack-C wrote into it by weir_msgpack_write_value(), not into
+ *              a container opened within: then a walk over all heads from its own on.
  */
 WEIR_INLINE void weir_pack_close(struct weir_packer *packer, struct weir_pack_scope *scope);
 
