@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "weir/text.h"
 #include "check_private.h"
+#include "text_scan.h"
 #include "unpack_private.h"
 
 /* An array or map that is open; the first one stands for the input. */
@@ -152,6 +153,46 @@ static bool complete_value(struct checker *checker, size_t offset)
 
 /* --- the walk ------------------------------------------------------------------------------ */
 
+/*
+ * Pass over what can be passed over where strs have to be UTF-8 and nothing else is asked for:
+ * short strs of ASCII are, and what the tag decides the size of. Stops at what is rare, wrong or
+ * too deep, near the end, and behind each value that lies in no other.
+ */
+static void run_utf8(struct checker *checker)
+{
+    struct weir_unpacker *cursor = &checker->cursor;
+    struct level *level = &checker->levels[checker->depth];
+    const struct level *outermost = checker->levels;
+    const struct level *innermost = outermost + checker->depth_max;
+    const uint8_t *at = cursor->pos;
+    const uint8_t *end = cursor->end;
+
+    while (level != outermost && (size_t)(end - at) >= WEIR__ROOM) {
+        unsigned tag = at[0];
+        uint64_t values = 0;
+        if ((tag & 0xe0u) == WEIR_TAG_FIXSTR) {
+            unsigned size = tag & 0x1fu;
+            if (WEIR_UNLIKELY(!weir__text_ascii_behind(at, size)) &&
+                !weir_text_is_utf8(weir_view_of(at + 1, size)))
+                break;
+            at += 1 + size;
+        } else if (WEIR_UNLIKELY(!weir__step_over(&at, tag))) {
+            if (level == innermost || weir__tag_type(tag) == WEIR_TYPE_STR ||
+                !weir__step_counted(&at, end, 0, &values))
+                break;
+        }
+        if (values != 0) {
+            /* Of no use without keys to look at: which of them are maps, and where they begin. */
+            *++level = (struct level){.to_come = values};
+            continue;
+        }
+        while (--level->to_come == 0)
+            level--;
+    }
+    cursor->pos = at;
+    checker->depth = (uint32_t)(level - outermost);
+}
+
 /* Check one head and pass over it. Returns false, with the fault set, if something is wrong. */
 static bool check_head(struct checker *checker)
 {
@@ -189,9 +230,14 @@ static bool check_all(struct checker *checker)
         return refuse(checker, cursor->error, 0, weir__large_reason);
     if (single && weir_unpack_done(cursor))
         return refuse(checker, -EAGAIN, 0, "there is no value");
+    /* An element for each byte: no need to count them. */
+    bool plain = (checker->flags & ~(uint32_t)WEIR_CHECK_SINGLE) == WEIR_CHECK_UTF8 &&
+                 cursor->elements_left >= checker->keys.input.size;
     while (checker->depth != 0 || !weir_unpack_done(cursor)) {
         if (!check_head(checker))
             return false;
+        if (plain)
+            run_utf8(checker);
         if (single && checker->depth == 0 && !weir_unpack_done(cursor))
             return refuse(checker, -EBADMSG, weir_unpack_offset(cursor), "bytes are left over");
     }

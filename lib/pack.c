@@ -423,7 +423,7 @@ uint8_t *weir_pack_close_slow(const struct weir_packer *packer, const struct wei
         return weir__pack_fail_at(buf, -EINVAL, scope->offset);
     size_t head_size = scope_head(scope->tag, &max);
     buf->pos = packer->pos;
-    if ((int64_t)count <= 0) {
+    if (packer->uncounted || (int64_t)count <= 0) {
         struct count found = count_values(buf, scope->offset + head_size, UINT64_MAX);
         if (found.error != 0)
             return weir__pack_fail_at(buf, found.error, found.offset);

@@ -10,10 +10,13 @@
 #ifndef WEIR_TEXT_SCAN_H
 #define WEIR_TEXT_SCAN_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #ifdef __SSE2__
+#include <emmintrin.h>
 #define WEIR__TEXT_SSE2 1
 #else
 #define WEIR__TEXT_SSE2 0
@@ -44,5 +47,38 @@ static inline uint64_t weir__text_word_range(uint64_t word, uint8_t first, uint8
     uint64_t above = low + ones * (uint8_t)(0x7f - last);
     return not_below & ~above & ~word & (ones << 7);
 }
+
+/**
+ * Whether the @size bytes behind the one at @at, up to 31, are below 0x80. 32 are readable there.
+ */
+static inline bool weir__text_ascii_behind_words(const uint8_t *at, unsigned size)
+{
+    const uint8_t *end = at + 1 + size;
+    uint64_t seen = 0;
+    uint64_t word;
+
+    for (at++; (size_t)(end - at) >= sizeof word; at += sizeof word) {
+        memcpy(&word, at, sizeof word);
+        seen |= word;
+    }
+    while (at != end)
+        seen |= *at++;
+    return (seen & UINT64_C(0x8080808080808080)) == 0;
+}
+
+#if WEIR__TEXT_SSE2
+static inline bool weir__text_ascii_behind_sse2(const uint8_t *at, unsigned size)
+{
+    __m128i low, high;
+
+    memcpy(&low, at, sizeof low);
+    memcpy(&high, at + 16, sizeof high);
+    uint32_t signs = (uint32_t)_mm_movemask_epi8(low) | (uint32_t)_mm_movemask_epi8(high) << 16;
+    return (signs & ((UINT32_C(2) << size) - 2)) == 0;
+}
+#define weir__text_ascii_behind weir__text_ascii_behind_sse2
+#else
+#define weir__text_ascii_behind weir__text_ascii_behind_words
+#endif
 
 #endif /* WEIR_TEXT_SCAN_H */

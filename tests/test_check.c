@@ -127,6 +127,70 @@ static void text_is_UTF_8_if_wanted(void **state)
     assert_fault(check(VIEW("\x81\x01\xd9\x02\xc0\x80"), 0), 0, 6, WELL);
 }
 
+/* The same where every element is counted, which is another way through the bytes. */
+static struct weir_fault check_text_slowly(struct weir_view input)
+{
+    struct weir_check_options options = {.limits.elements = input.size - 1,
+                                         .flags = WEIR_CHECK_UTF8};
+    struct weir_fault fault;
+
+    (void)weir_check_with(input, &options, NULL, &fault);
+    return fault;
+}
+
+/* A long str at the end, so that there are fewer elements than bytes. */
+static size_t text_document(struct test_random *random, uint8_t *bytes, size_t size_max)
+{
+    size_t size = 0;
+
+    while (size + 100 < size_max) {
+        uint64_t kind = test_random_below(random, 40);
+        size_t text = (size_t)test_random_below(random, 32);
+        if (kind < 4) {
+            bytes[size++] = (uint8_t)((kind < 2 ? 0x80 : 0x90) + test_random_below(random, 4));
+        } else if (kind < 8) {
+            bytes[size++] = (uint8_t)test_random(random);
+        } else if (kind < 10) {
+            bytes[size++] = kind == 8 ? 0xd9 : 0xc4;
+            bytes[size++] = (uint8_t)text;
+        } else {
+            bytes[size++] = (uint8_t)(0xa0 + text);
+        }
+        for (size_t i = 0; kind >= 8 && i < text; i++)
+            bytes[size++] = (uint8_t)('a' + i);
+        if (kind >= 30 && text >= 3)
+            memcpy(bytes + size - text + test_random_below(random, text - 2), "\xe2\x82\xac", 3);
+        if (test_random_below(random, 100) == 0)
+            bytes[size - 1] |= 0x80;
+    }
+    memcpy(bytes + size, "\xd9\x40", 2);
+    memset(bytes + size + 2, 'z', 64);
+    return size + 66;
+}
+
+static void text_is_found_bad_in_every_way_at_the_same_place(void **state)
+{
+    struct test_random random;
+    uint8_t bytes[1000];
+    size_t well = 0;
+
+    (void)state;
+    test_random_init(&random);
+    for (int i = 0; i < 20000; i++) {
+        size_t size = text_document(&random, bytes, 110 + (size_t)test_random_below(&random, 890));
+        /* outside of any container, and within a large one */
+        for (int inner = 0; inner < 2; inner++) {
+            uint8_t wrapped[1000 + 3] = {0xdc, 0x03, 0x00};
+            memcpy(wrapped + (inner != 0 ? 3 : 0), bytes, size);
+            struct weir_view input = weir_view_of(wrapped, size + (inner != 0 ? 3 : 0));
+            struct weir_fault slowly = check_text_slowly(input);
+            assert_fault(check(input, WEIR_CHECK_UTF8), slowly.error, slowly.offset, slowly.reason);
+            well += slowly.error == 0;
+        }
+    }
+    assert_true(well > 100);
+}
+
 /* --- the canonical form ---------------------------------------------------------------------- */
 
 static void heads_must_be_in_their_shortest_form(void **state)
@@ -614,6 +678,7 @@ int main(void)
         cmocka_unit_test(limits_hold_with_flags_too),
         cmocka_unit_test(a_single_value_is_one),
         cmocka_unit_test(text_is_UTF_8_if_wanted),
+        cmocka_unit_test(text_is_found_bad_in_every_way_at_the_same_place),
         cmocka_unit_test(heads_must_be_in_their_shortest_form),
         cmocka_unit_test(long_heads_are_for_what_is_long),
         cmocka_unit_test(keys_must_stand_in_the_order_of_their_bytes),

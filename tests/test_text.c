@@ -130,6 +130,35 @@ static void assert_scans_agree(const uint8_t *data, size_t size)
 #endif
 }
 
+static void assert_ascii_behind(const uint8_t *at, unsigned size, bool wanted)
+{
+    assert_int_equal(weir__text_ascii_behind_words(at, size), wanted);
+#if WEIR__TEXT_SSE2
+    assert_int_equal(weir__text_ascii_behind_sse2(at, size), wanted);
+#endif
+}
+
+/* What stands before and behind does not count. */
+static void a_short_text_is_ASCII_if_each_byte_of_it_is(void **state)
+{
+    uint8_t *bytes = malloc(32);
+
+    (void)state;
+    assert_non_null(bytes);
+    for (unsigned size = 0; size <= 31; size++) {
+        memset(bytes, 0xff, 32);
+        memset(bytes + 1, 0x7f, size);
+        assert_ascii_behind(bytes, size, true);
+        for (unsigned at = 1; at <= size; at++) {
+            bytes[at] = 0x80;
+            assert_ascii_behind(bytes, size, false);
+            bytes[at] = 0x00;
+            assert_ascii_behind(bytes, size, true);
+        }
+    }
+    free(bytes);
+}
+
 static void scans_find_each_byte_at_each_place_and_read_no_other(void **state)
 {
     /* The ends of what is looked for, and their neighbours. */
@@ -975,6 +1004,7 @@ int main(void)
         cmocka_unit_test(scans_find_each_byte_at_each_place_and_read_no_other),
         cmocka_unit_test(scans_agree_on_every_pair_of_neighbours),
         cmocka_unit_test(scans_agree_on_random_bytes),
+        cmocka_unit_test(a_short_text_is_ASCII_if_each_byte_of_it_is),
         cmocka_unit_test(case_is_changed_of_ascii_letters_only),
         cmocka_unit_test(case_and_mapping_agree_for_every_size_and_place),
         cmocka_unit_test(a_mapping_is_the_callers),

@@ -57,8 +57,8 @@ WEIR_INLINE int weir_msgpack_write(void *buf, const char *bytes, size_t size);
  * A msgpack_packer_write that writes into the message that a struct weir_packer has begun.
  *
  * @packer      the struct weir_packer
- * Returns      0 or the packer's sticky error. How many values it were is not counted, see
- *              weir_pack_raw().
+ * Returns      0 or the packer's sticky error. How many values it were is counted where a container
+ *              is closed only, see weir_pack_close().
  */
 WEIR_INLINE int weir_msgpack_write_value(void *packer, const char *bytes, size_t size);
 
@@ -96,7 +96,9 @@ WEIR_INLINE int weir_msgpack_write_value(void *packer, const char *bytes, size_t
 {
     struct weir_packer *to = (struct weir_packer *)packer;
 
-    weir_pack_raw(to, weir_view_of(bytes, size));
+    /* A head and its payload come in calls of their own: these are no whole values. */
+    to->uncounted = true;
+    weir_pack_put(to, weir_view_of(bytes, size));
     return weir_pack_error(to);
 }
 

@@ -58,7 +58,7 @@ struct weir_packer {
     uint64_t values; /* values written less values announced by heads, modulo 2^64, in the innermost
                         open container */
     size_t opened;   /* 1 + the offset of the innermost open container; 0: none is open */
-    bool uncounted;  /* values were written that nobody counted; only where none is open */
+    bool uncounted;  /* values were written that nobody counted, in the same */
 };
 
 /** The caller's storage for an open container, see weir_pack_open_array(). Fields are private. */
@@ -236,7 +236,8 @@ WEIR_INLINE void weir_pack_open_map(struct weir_packer *packer, struct weir_pack
  *              than the head has room for; -EBADMSG a map with a key that lacks its value. The
  *              offset is that of the container. -EBADMSG containers within, whose counts were
  *              given, lack values on the whole, as in weir_pack_end(); the offset is that one's.
- * Cost         constant.
+ * Cost         constant, unless MessagePack-C wrote into it by weir_msgpack_write_value(), not into
+ *              a container opened within: then a walk over all heads from its own on.
  */
 WEIR_INLINE void weir_pack_close(struct weir_packer *packer, struct weir_pack_scope *scope);
 
@@ -640,13 +641,19 @@ WEIR_INLINE void weir_pack_take_raw(struct weir_packer *packer, struct weir_view
     packer->values += count;
 }
 
+/** Private: write bytes as they are. */
+WEIR_INLINE void weir_pack_put(struct weir_packer *packer, struct weir_view bytes)
+{
+    if (!weir_pack_has_room(packer, bytes.size) || bytes.size == 0)
+        return;
+    memcpy(packer->pos, bytes.data, bytes.size);
+    packer->pos += bytes.size;
+}
+
 WEIR_INLINE void weir_pack_raw(struct weir_packer *packer, struct weir_view values)
 {
     weir_pack_take_raw(packer, values);
-    if (!weir_pack_has_room(packer, values.size) || values.size == 0)
-        return;
-    memcpy(packer->pos, values.data, values.size);
-    packer->pos += values.size;
+    weir_pack_put(packer, values);
 }
 
 WEIR_ALWAYS_INLINE void weir_pack_str(struct weir_packer *packer, struct weir_view text)

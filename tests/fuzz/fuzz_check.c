@@ -106,6 +106,22 @@ static void follow_path(struct weir_view input, size_t offset)
     require(weir_unpack_offset(&u) <= input.size);
 }
 
+/* That strs are UTF-8 is found out in two ways, one of which counts the elements. */
+static void check_text(struct weir_view input)
+{
+    struct weir_check_options options = {.flags = WEIR_CHECK_UTF8};
+    struct weir_fault fast, slow;
+
+    int rc = weir_check_with(input, &options, NULL, &fast);
+    require(rc == fast.error);
+    if (input.size < 2)
+        return;
+    options.limits.elements = input.size - 1;
+    weir_check_with(input, &options, NULL, &slow);
+    /* Where each byte is an element, that is one too many. */
+    require(slow.error == -ENOBUFS || (slow.error == rc && slow.offset == fast.offset));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct weir_limits limits = {.depth = WEIR_DEPTH_MAX};
@@ -118,6 +134,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     int rc = weir_check(input, &limits, &checked);
     require(rc == checked.error && checked.reason != NULL);
     follow_path(input, checked.offset);
+    check_text(input);
     if (rc == 0)
         walk_unchecked(input, &limits);
     skipped = skip_walk(input, &limits);
