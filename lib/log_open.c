@@ -221,8 +221,12 @@ int weir__log_close_files(struct weir_log *log)
         close(log->direct_fd);
     if (log->fd >= 0 && log->fd != log->lock_fd)
         close(log->fd);
-    if (log->lock_fd >= 0)
+    if (log->lock_fd >= 0) {
+        /* A worker of the kernel's may hold the file a moment longer than its request: closing it
+         * would leave it locked for as long. */
+        flock(log->lock_fd, LOCK_UN);
         close(log->lock_fd);
+    }
     log->direct_fd = log->fd = log->sync_fd = log->lock_fd = -1;
     return rc;
 }
