@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * file: reading, writing, syncing and preallocating files, from pool blocks; mapping them; O_DIRECT.
+ * file: reading, writing, syncing and preallocating files from pool blocks; mapping them; O_DIRECT.
  *
  *     int rc = weir_file_open("log", O_WRONLY | O_CREAT | O_APPEND, 0644, &fd);
  *     rc = weir_file_write(ring, &op, fd, &slice, WEIR_FILE_POSITION);
@@ -70,8 +70,8 @@ WEIR_API int weir_file_open_direct(const char *path, int flags, mode_t mode, int
  * Whether a direct read or write of such iovecs at @offset is aligned as @direct asks. Blocks of a
  * pool that are as large as a page are aligned. False where the file is not direct.
  */
-WEIR_API bool weir_file_direct_takes(const struct weir_file_direct *direct,
-                                     const struct iovec *iov, unsigned count, uint64_t offset);
+WEIR_API bool weir_file_direct_takes(const struct weir_file_direct *direct, const struct iovec *iov,
+                                     unsigned count, uint64_t offset);
 
 /**
  * Read up to @size_bytes into @block.
@@ -125,8 +125,8 @@ WEIR_API int weir_file_readv(struct weir_ring *ring, struct weir_op *op, int fd,
  * Result                0; -EOPNOTSUPP the file system cannot; -ENOSPC, -EFBIG, ...
  * Source                fallocate(2), with mode 0 or FALLOC_FL_KEEP_SIZE
  */
-WEIR_API int weir_file_allocate(struct weir_ring *ring, struct weir_op *op, int fd,
-                                uint64_t offset, uint64_t size_bytes, bool keep_size);
+WEIR_API int weir_file_allocate(struct weir_ring *ring, struct weir_op *op, int fd, uint64_t offset,
+                                uint64_t size_bytes, bool keep_size);
 
 /**
  * Cut a file off at @size_bytes, or make it that long with zeros, at once. Space that was given to
