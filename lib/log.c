@@ -492,6 +492,14 @@ const char *weir_log_direct_text(const struct weir_log *log)
     return log->direct.text;
 }
 
+size_t weir_log_waiting_bytes(const struct weir_log *log)
+{
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < log->in_flight + log->open; i++)
+        bytes += weir_buf_size(&log->flights[(log->first + i) % log->options.flights].buf);
+    return bytes;
+}
+
 struct weir_log_stats weir_log_stats(const struct weir_log *log)
 {
     struct weir_log_stats stats = log->stats;
@@ -502,9 +510,6 @@ struct weir_log_stats weir_log_stats(const struct weir_log *log)
     stats.segment_bytes = log->written.end;
     for (uint32_t i = 0; i < log->options.flights; i++)
         stats.bytes_copied += weir_buf_bytes_copied(&log->flights[i].buf);
-    for (uint32_t i = 0; i < log->in_flight + log->open; i++) {
-        uint32_t at = (log->first + i) % log->options.flights;
-        stats.waiting_bytes += weir_buf_size(&log->flights[at].buf);
-    }
+    stats.waiting_bytes = weir_log_waiting_bytes(log);
     return stats;
 }

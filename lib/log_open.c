@@ -222,8 +222,8 @@ int weir__log_close_files(struct weir_log *log)
     if (log->fd >= 0 && log->fd != log->lock_fd)
         close(log->fd);
     if (log->lock_fd >= 0) {
-        /* The kernel lets go of a file shortly after the completion of a request on it, so this
-         * close need not be the last; the path may be opened again at once all the same. */
+        /* A worker of the kernel's may hold the file a moment longer than its request: closing it
+         * would leave it locked for as long. */
         flock(log->lock_fd, LOCK_UN);
         close(log->lock_fd);
     }

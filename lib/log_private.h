@@ -83,7 +83,7 @@ int weir__log_segment_path(const char *path, uint32_t number, char ret[PATH_MAX]
 /* Open or create the files and find the end. */
 int weir__log_open_files(struct weir_log *log, struct weir_log_report *report);
 
-/* Open the segment past the page cache as well, if that is wanted. If it cannot be: no error. */
+/* Open the segment past the page cache as well, if that is wanted; no error if it cannot be. */
 void weir__log_open_direct(struct weir_log *log);
 
 /* Go on in a new segment. All that was submitted is durable, or written if that is enough. */

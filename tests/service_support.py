@@ -35,6 +35,22 @@ def wait_for(what, condition, seconds=LIMIT_SECONDS):
         time.sleep(0.005)
 
 
+HEAD_BYTES = 48
+
+
+def log_messages(data):
+    """The messages of a log: what lies behind the heads of its blocks."""
+    found = []
+    at = 0
+    while at < len(data):
+        expect(data[at:at + 4] == b"\xc7\x2d\x77B", "no head of a block at offset", at)
+        size = int.from_bytes(data[at + 4:at + 8], "big")
+        expect(len(data) - at - HEAD_BYTES >= size, "the block at offset", at, "is cut off")
+        found.append(data[at + HEAD_BYTES:at + HEAD_BYTES + size])
+        at += HEAD_BYTES + size
+    return b"".join(found)
+
+
 def connect(address, timeout=LIMIT_SECONDS):
     """A socket connected to "unix:PATH" or "tcp:HOST:PORT"."""
     kind, _, rest = address.partition(":")
@@ -167,8 +183,12 @@ class Server:
     def records(self):
         """What the log holds."""
         unpacker = msgpack.Unpacker(raw=False, strict_map_key=False, max_buffer_size=1 << 30)
-        unpacker.feed(self.log.read_bytes())
+        unpacker.feed(self.messages())
         return list(unpacker)
+
+    def messages(self):
+        """The bytes of what the log holds, without the heads of its blocks."""
+        return log_messages(self.log.read_bytes())
 
     def finish(self, status=0, signal_number=signal.SIGTERM, seconds=LIMIT_SECONDS):
         """End it, and check that it gave everything back."""

@@ -88,7 +88,7 @@ static struct place *place_open_in(bool in_memory, const struct weir_log_options
     strcpy(place->dir, "/dev/shm/weir-test-XXXXXX");
     if (!in_memory || mkdtemp(place->dir) == NULL)
         io_make_dir(place->dir);
-    snprintf(place->path, sizeof place->path, "%s/log", place->dir);
+    snprintf(place->path, sizeof place->path, "%.63s/log", place->dir);
     assert_int_equal(reopen(place, options), 0);
     return place;
 }

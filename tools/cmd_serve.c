@@ -10,13 +10,13 @@
 #include <unistd.h>
 
 #include <weir/file.h>
+#include <weir/log.h>
 #include <weir/pool.h>
 #include <weir/ring.h>
 
 #include "address.h"
 #include "json_line.h"
 #include "options.h"
-#include "record_log.h"
 #include "report.h"
 #include "service.h"
 #include "weir.h"
@@ -32,6 +32,7 @@
 #define DRAIN_SECONDS 10
 #define SECONDS_MAX 86400
 #define RECORD_DEPTH 128
+#define SEGMENT_BYTES_MIN ((uint64_t)64 << 10)
 #define RECEIVE_BLOCKS 16
 #define RECEIVE_BLOCK_BYTES (256 << 10)
 #define LINES_MAX 100
@@ -52,6 +53,7 @@ struct config {
     uint64_t stall_seconds;
     uint64_t drain_seconds;
     enum weir_backend backend;
+    struct weir_log_options log;
     struct service_options service;
 };
 
@@ -59,7 +61,7 @@ struct config {
 struct server {
     struct weir_pool *pool;
     struct weir_ring *ring;
-    struct record_log log;
+    struct weir_log *log;
     struct service service;
     struct weir_op signal_op;
     struct weir_block *signal_block;
@@ -74,7 +76,13 @@ static const char usage[] =
     "  -l, --listen ADDR      " ADDRESS_FORMS ", may be given several times;\n"
     "                         HOST empty: every address; PORT 0: one that is free;\n"
     "                         PATH @NAME: in the abstract namespace\n"
-    "  -o, --log FILE         the log, a plain stream of MessagePack values; made if missing\n"
+    "  -o, --log FILE         the log, a stream of MessagePack values; made if missing. See\n"
+    "                         'weir log --help'\n"
+    "      --ack WHEN         append is answered when its records are durable (default), or\n"
+    "                         once they are written, which a power failure may undo\n"
+    "      --segment N        once the file has so many bytes, go on in FILE.000001 and so on\n"
+    "                         (default 1G)\n"
+    "      --direct           write past the page cache where the file system takes it\n"
     "      --max-message N    largest message taken, in bytes (default 16M)\n"
     "      --memory N         most memory for blocks, in bytes (default 256M, at least 16M)\n"
     "      --max-waiting N    bytes that may wait for the disk; connections that append more\n"
@@ -95,7 +103,7 @@ static const char usage[] =
     "  ping                   answers \"pong\"\n"
     "  echo VALUE...          answers VALUE\n"
     "  append RECORD...       appends each to the log, exactly as received; answers the number\n"
-    "                         of the last one once all are durable. Also as a notification.\n"
+    "                         of the last one, see --ack. Also as a notification.\n"
     "  read FROM COUNT        answers an array of up to COUNT records from number FROM on, the\n"
     "                         first record being 1: as many as fit 1 MiB, at least one; none\n"
     "                         when there is no record FROM yet\n"
@@ -104,9 +112,11 @@ static const char usage[] =
     "The addresses are told on standard error ('listening on ADDR') when the service is ready.\n"
     "SIGINT and SIGTERM: answer what is under way, close, exit 0; a second one exits at once.\n"
     "\n"
-    "Exit status: 0 ended by a signal; 1 the log holds something else than values, or a second\n"
-    "signal came; 64 wrong usage; 69 an address is in use; 71 the system refused memory or a\n"
-    "ring; 73, 74 the log cannot be opened or read; 75 another process serves it.\n";
+    "When the disk is full appends are answered with an error, and work again when it is not.\n"
+    "\n"
+    "Exit status: 0 ended by a signal; 1 the file is not a log, or a second signal came; 64\n"
+    "wrong usage; 69 an address is in use; 71 the system refused memory or a ring; 73, 74 the\n"
+    "log cannot be opened or read; 75 another process serves it.\n";
 
 /*
  * Lines for the operator, at most LINES_MAX at once and LINES_PER_SECOND for long: peers that
@@ -144,6 +154,9 @@ enum {
     OPT_DRAIN,
     OPT_BACKEND,
     OPT_FINAL_STAT,
+    OPT_ACK,
+    OPT_SEGMENT,
+    OPT_DIRECT,
 };
 
 static int add_address(struct config *config, const char *text)
@@ -200,6 +213,16 @@ static int apply_option(struct config *config, int option, const char *text)
     case OPT_FINAL_STAT:
         config->final_stat_path = text;
         return EX_OK;
+    case OPT_ACK:
+        config->log.ack_written = strcmp(text, "written") == 0;
+        return config->log.ack_written || strcmp(text, "durable") == 0
+                   ? EX_OK
+                   : report_usage(command, "--ack %s: durable or written is expected", text);
+    case OPT_SEGMENT:
+        return add_bytes(&config->log.segment_bytes, "segment", SEGMENT_BYTES_MIN, text);
+    case OPT_DIRECT:
+        config->log.direct = true;
+        return EX_OK;
     default:
         return report_hint(command);
     }
@@ -219,6 +242,9 @@ static int parse_options(int argc, char **argv, struct config *config, bool *ret
         {"drain", required_argument, NULL, OPT_DRAIN},
         {"backend", required_argument, NULL, OPT_BACKEND},
         {"final-stat", required_argument, NULL, OPT_FINAL_STAT},
+        {"ack", required_argument, NULL, OPT_ACK},
+        {"segment", required_argument, NULL, OPT_SEGMENT},
+        {"direct", no_argument, NULL, OPT_DIRECT},
         {"help", no_argument, NULL, 'h'},
         {"version", no_argument, NULL, 'V'},
         {NULL, 0, NULL, 0},
@@ -313,31 +339,48 @@ static bool wait_for_predecessor(struct server *server)
     return true;
 }
 
+/* What was found that should not be: said, and the service goes on. */
+static void report_damage(const char *path, const struct weir_log_report *report)
+{
+    char name[32] = "";
+    if (report->segment != 0)
+        snprintf(name, sizeof name, ".%06u", (unsigned)report->segment);
+    if (report->cut_bytes != 0)
+        report_error(command, "%s%s: offset %llu: %s; %llu bytes removed", path, name,
+                     (unsigned long long)report->end_bytes, report->reason,
+                     (unsigned long long)report->cut_bytes);
+    if (report->gaps != 0)
+        report_error(command, "%s%s: offset %zu: %s; see 'weir log verify'", path, name,
+                     report->gap.offset, report->gap.reason);
+}
+
 static int open_log(struct server *server, const struct config *config)
 {
     const char *path = config->log_path;
-    struct weir_fault fault;
+    struct weir_log_options options = config->log;
+    struct weir_log_report report;
     int rc;
+    /* With its head, and if so its padding, a block fits a block of the pool. */
+    options.block_bytes = RECEIVE_BLOCK_BYTES - (options.direct ? 4096 : 0) - WEIR_LOG_HEAD_BYTES;
+    options.on_room = service_on_room;
+    options.user = &server->service;
     do
-        rc = record_log_open(&server->log, server->ring, path, &config->service.limits, &fault);
+        rc = weir_log_open(server->ring, path, &options, &server->log, &report);
     while (rc == -EWOULDBLOCK && wait_for_predecessor(server));
     switch (rc) {
     case 0:
-        if (fault.error != 0)
-            report_error(command, "%s: offset %zu: %s; removed", path, fault.offset, fault.reason);
+        report_damage(path, &report);
+        if (options.direct && strcmp(weir_log_direct_text(server->log), "on") != 0)
+            report_error(command, "--direct: %s", weir_log_direct_text(server->log));
         return EX_OK;
     case -EWOULDBLOCK:
-        report_error(command, "%s: %s", path, fault.reason);
+        report_error(command, "%s: %s", path, report.reason);
         return EX_TEMPFAIL;
-    case -EBADMSG:
-        report_error(command, "%s: offset %zu: %s", path, fault.offset, fault.reason);
-        return REPORT_BAD_DATA;
-    case -EMSGSIZE:
-        report_error(command, "%s: offset %zu: %s; see --max-message", path, fault.offset,
-                     fault.reason);
+    case -EPROTO:
+        report_error(command, "%s: %s", path, report.reason);
         return REPORT_BAD_DATA;
     default:
-        report_error(command, "%s: %s: %s (%s)", path, fault.reason, weir_error_text(rc),
+        report_error(command, "%s: %s: %s (%s)", path, report.reason, weir_error_text(rc),
                      weir_error_name(rc));
         return rc == -EIO ? EX_IOERR : EX_CANTCREAT;
     }
@@ -406,10 +449,12 @@ static int close_all(struct server *server, const struct config *config, bool ra
 {
     struct service_stats stats;
     int rc = 0;
-    if (ran) {
+    if (ran)
         service_stats(&server->service, &stats);
-        record_log_close(&server->log);
-    }
+    service_fini(&server->service);
+    int closed = weir_log_close(server->log);
+    if (closed != 0)
+        open_failed(config->log_path, closed, 0);
     weir_ring_destroy(server->ring);
     weir_block_drop(server->signal_block);
     if (server->signal_fd >= 0)
@@ -459,10 +504,12 @@ static int serve(struct server *server, const struct config *config)
         status = open_log(server, config);
     bool ran = status == EX_OK;
     if (ran) {
-        service_init(&server->service, server->ring, &server->log, &config->service);
-        rc = signal_open(server);
+        rc = service_init(&server->service, server->ring, server->log, config->log_path,
+                          &config->service);
+        if (rc == 0)
+            rc = signal_open(server);
         status = rc == 0 ? listen_all(server, config)
-                         : open_failed("signals cannot be received", rc, EX_OSERR);
+                         : open_failed("the log or signals cannot be read", rc, EX_OSERR);
         if (status == EX_OK)
             status = run(server);
         else

@@ -338,16 +338,23 @@ void service_unlink(struct service *service)
 
 /* --- the service ------------------------------------------------------------------------------ */
 
-/* Less waits for the disk: go on with those that had to wait. */
-static void on_group(struct record_log *log)
+void service_resume_peers(struct service *service)
 {
-    struct service *service = log->user;
-    if (!service->paused ||
-        (log->error == 0 && record_log_waiting_bytes(log) > service->options.waiting_bytes / 2))
+    size_t waiting_bytes = weir_log_waiting_bytes(service->log);
+    if (!service->paused || service->postponed != NULL ||
+        waiting_bytes > service->options.waiting_bytes / 2)
         return;
     service->paused = false;
     for (struct service_peer *peer = service->peers; peer != NULL; peer = peer->next)
         service_peer_resume(peer, PEER_WAITS_FOR_LOG);
+}
+
+void service_on_room(struct weir_log *log, void *user)
+{
+    struct service *service = user;
+    (void)log;
+    service_append_postponed(service);
+    service_resume_peers(service);
 }
 
 /* Peers that do not take their answers hold memory that others need. */
@@ -380,20 +387,31 @@ static void on_deadline(struct weir_op *op)
         weir_conn_abort(&peer->conn, -ECANCELED, "the service stops");
 }
 
-void service_init(struct service *service, struct weir_ring *ring, struct record_log *log,
-                  const struct service_options *options)
+int service_init(struct service *service, struct weir_ring *ring, struct weir_log *log,
+                 const char *path, const struct service_options *options)
 {
     memset(service, 0, sizeof *service);
+    int rc = weir_log_reader_open(&service->reader, weir_ring_pool(ring), path);
+    if (rc != 0)
+        return rc;
     service->ring = ring;
     service->pool = weir_ring_pool(ring);
     service->log = log;
     service->options = *options;
-    log->on_group = on_group;
-    log->user = service;
+    service->log_stats.found = weir_log_last(log);
+    /* What was passed over is found by the index. Damage on the way is told when it is read. */
+    if (service->log_stats.found != 0)
+        (void)weir_log_reader_seek(&service->reader, service->log_stats.found);
     weir_op_init(&service->deadline, on_deadline, service);
     weir_op_init(&service->stall_timer, on_stall_timer, service);
     if (options->stall_ns != 0)
         weir_ring_timeout(ring, &service->stall_timer, options->stall_ns / STALL_LOOKS);
+    return 0;
+}
+
+void service_fini(struct service *service)
+{
+    weir_log_reader_close(&service->reader);
 }
 
 void service_stop(struct service *service)
@@ -421,7 +439,7 @@ bool service_is_done(const struct service *service)
     for (unsigned i = 0; i < service->listener_count; i++)
         if (service->listeners[i].fd >= 0)
             return false;
-    return service->stopping && service->peer_blocks == 0 && record_log_is_idle(service->log);
+    return service->stopping && service->peer_blocks == 0 && weir_log_is_idle(service->log);
 }
 
 void service_stats(const struct service *service, struct service_stats *ret)
@@ -429,7 +447,10 @@ void service_stats(const struct service *service, struct service_stats *ret)
     memset(ret, 0, sizeof *ret);
     weir_pool_stats(service->pool, &ret->pool);
     ret->ring = weir_ring_stats(service->ring);
-    ret->log = record_log_stats(service->log);
+    ret->log = weir_log_stats(service->log);
+    ret->log_more = service->log_stats;
+    ret->log_more.records = weir_log_last(service->log);
+    ret->log_more.failed = weir_log_error(service->log) != 0;
     ret->connections = service->totals;
     for (struct service_peer *peer = service->peers; peer != NULL; peer = peer->next)
         add_counters(&ret->connections, &peer->conn);

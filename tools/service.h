@@ -8,13 +8,16 @@
  *     while (!service_is_done(&service))
  *         weir_ring_run(ring, -1);          // somebody calls service_stop()
  *
- * Memory       A connection is one pool block, a request that waits for the disk another. Records
- *              stay in the blocks that they were received into until they are durable.
+ * Memory       A connection is one pool block, a request that waits for the disk another. Large
+ *              records stay in the blocks that they were received into until they are written.
+ * Reading      Records are answered from where they lie in the mapped log, in the turn in which
+ *              they are asked for: what is not in the page cache holds all of us up.
  * Bounds       Bytes and requests that wait for the disk: above options.waiting_bytes, connections
- *              that append are paused until half of it is durable. One read of a connection is
- *              under way at a time. Of answers that a peer does not take a quarter of a megabyte
- *              and the last one are kept, in blocks of at most four times their size, for
- *              options.stall_ns; no more requests are read from it meanwhile.
+ *              that append are paused until half of it is written. What finds the log without room
+ *              waits in line, its connection paused: one request for each. Of answers that a peer
+ *              does not take a quarter of a megabyte and the last one are kept, in blocks of at
+ *              most four times their size, for options.stall_ns; no more requests are read from it
+ *              meanwhile.
  * Threads      the ring's.
  */
 #ifndef SERVICE_H
@@ -25,12 +28,11 @@
 #include <sys/types.h>
 
 #include <weir/conn.h>
+#include <weir/log.h>
 #include <weir/pack.h>
 #include <weir/pool.h>
 #include <weir/ring.h>
 #include <weir/sock.h>
-
-#include "record_log.h"
 
 #define SERVICE_LISTENERS_MAX 16
 
@@ -68,17 +70,27 @@ struct service_counters {
     uint64_t bytes_copied;
 };
 
+/** What there is to say of the log beside its own counters. */
+struct service_log_stats {
+    uint64_t records;   /**< the last one acknowledged */
+    uint64_t found;     /**< of these, there when it was opened */
+    uint64_t failed;    /**< 1 once it has failed for good */
+    uint64_t postponed; /**< appends that found no room and were tried again */
+};
+
 /** Everything that `stat` tells, see service_stats_pack(). */
 struct service_stats {
     struct weir_pool_stats pool;
     struct weir_ring_stats ring;
-    struct record_log_stats log;
+    struct weir_log_stats log;
+    struct service_log_stats log_more;
     struct service_counters connections;
     uint64_t bytes_copied; /**< by connections and log */
 };
 
 struct service;
 struct service_peer;
+struct service_append;
 
 /* Private: a listening socket. */
 struct service_listener {
@@ -96,7 +108,11 @@ struct service_listener {
 struct service {
     struct weir_ring *ring;
     struct weir_pool *pool;
-    struct record_log *log;
+    struct weir_log *log;
+    struct weir_log_reader reader;
+    struct service_log_stats log_stats;
+    struct service_append *postponed; /* appends that wait for room, in order */
+    struct service_append *last_postponed;
     struct service_options options;
     struct service_listener listeners[SERVICE_LISTENERS_MAX];
     unsigned listener_count;
@@ -111,9 +127,23 @@ struct service {
     struct service_counters totals; /* of closed connections; counts of all */
 };
 
-/** Prepare a service over a log that is open; both @ring and @log must outlive it. */
-void service_init(struct service *service, struct weir_ring *ring, struct record_log *log,
-                  const struct service_options *options);
+/**
+ * Prepare a service over a log that is open; both @ring and @log must outlive it.
+ *
+ * The log was opened with service_on_room() as its on_room, and @service as its user.
+ *
+ * @path     of the log, which is opened for reading as well; must outlive the service
+ * Returns   0, or an error of weir_log_reader_open(): there is nothing to finish.
+ * Cost      heads of the log's blocks are read through, so that any record is found at once later
+ */
+int service_init(struct service *service, struct weir_ring *ring, struct weir_log *log,
+                 const char *path, const struct service_options *options);
+
+/** Let go of what service_init() took. A zeroed service is allowed. */
+void service_fini(struct service *service);
+
+/** The log has room again: see weir_log_options. */
+void service_on_room(struct weir_log *log, void *user);
 
 /**
  * Listen on @addr and accept connections from now on.

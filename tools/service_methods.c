@@ -8,7 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define READ_TRIES_MAX 8
+/* Blocks of the log that one answer is made of. */
+#define READ_RUNS_MAX 64
 
 /* Requests that may wait for the disk, beside the bytes that may. */
 #define WAITING_REQUESTS_MAX 65536
@@ -116,33 +117,82 @@ static void do_stat(const struct service_call *call)
 /* --- append ----------------------------------------------------------------------------------- */
 
 /* A request that waits for the disk; it lies in a pool block of its own. */
-struct waiting {
-    struct record_append append;
+struct service_append {
+    struct weir_log_waiter waiter;
     struct weir_block *home;
     struct service_peer *peer;
+    struct weir_slice records; /* held while it waits for room */
+    struct service_append *next;
+    uint32_t count;
     uint32_t id;
     bool answered; /* or a notification */
 };
 
-static void on_stored(struct record_append *append, int error)
+static void answer_failed(struct service_peer *peer, uint32_t id, int error)
 {
-    struct waiting *waiting =
-        (struct waiting *)(void *)((char *)append - offsetof(struct waiting, append));
-    struct service_peer *peer = waiting->peer;
+    const char *text = weir_error_text(error);
+    const char *name = weir_error_name(error);
+    if (weir_log_error(peer->service->log) != 0)
+        answer_error(peer, id, "append: the log has failed: %s (%s)", text, name);
+    else if (error == -ENOMEM || error == -ENOBUFS)
+        answer_error(peer, id, "append: no memory for now: %s (%s)", text, name);
+    else
+        answer_error(peer, id, "append: the log cannot be written to for now: %s (%s)", text, name);
+}
+
+/* The request is over, with an answer if it wants one and somebody is there to take it. */
+static void append_end(struct service_append *append, int error)
+{
+    struct service_peer *peer = append->peer;
+    struct service *service = peer->service;
     struct weir_packer p;
-    peer->service->waiting--;
-    if (waiting->answered && !peer->closed) {
+    service->waiting--;
+    if (!append->answered) {
+        service->totals.errors += error != 0;
+    } else if (!peer->closed) {
         if (error != 0) {
-            answer_error(peer, waiting->id, "append: the log has failed: %s (%s)",
-                         weir_error_text(error), weir_error_name(error));
+            answer_failed(peer, append->id, error);
         } else {
-            answer_begin(peer, waiting->id, &p);
-            weir_pack_uint(&p, append->last);
+            answer_begin(peer, append->id, &p);
+            weir_pack_uint(&p, append->waiter.last);
             answer_end(peer, &p);
         }
     }
-    weir_block_drop(waiting->home);
+    weir_block_drop(append->home);
     service_peer_answered(peer);
+    if (service->paused)
+        service_resume_peers(service);
+}
+
+static void on_stored(struct weir_log_waiter *waiter, int error)
+{
+    append_end(waiter->user, error);
+}
+
+static void postpone(struct service *service, struct service_append *append)
+{
+    append->records = weir_slice_hold(&append->records);
+    append->next = NULL;
+    if (service->postponed == NULL)
+        service->postponed = append;
+    else
+        service->last_postponed->next = append;
+    service->last_postponed = append;
+    service->log_stats.postponed++;
+}
+
+void service_append_postponed(struct service *service)
+{
+    while (service->postponed != NULL) {
+        struct service_append *append = service->postponed;
+        int rc = weir_log_append(service->log, &append->records, append->count, &append->waiter);
+        if (rc == -EAGAIN)
+            return;
+        service->postponed = append->next;
+        weir_slice_drop(&append->records);
+        if (rc != 0)
+            append_end(append, rc);
+    }
 }
 
 /* The log must stay readable to every reader: say which record is nested too deeply for most. */
@@ -169,19 +219,10 @@ static bool refuse_deep(const struct service_call *call, const struct weir_limit
 
 static void append_failed(const struct service_call *call, int error)
 {
-    struct service *service = call->peer->service;
-    if (!is_answered(call)) {
-        service->totals.errors++;
-        return;
-    }
-    if (service->log->error != 0)
-        answer_error(call->peer, call->rpc.id, "append: the log has failed: %s (%s)",
-                     weir_error_text(error), weir_error_name(error));
-    else if (error == -ENOSPC)
-        answer_error(call->peer, call->rpc.id, "append: the log's index is full");
+    if (is_answered(call))
+        answer_failed(call->peer, call->rpc.id, error);
     else
-        answer_error(call->peer, call->rpc.id, "append: no memory for now: %s (%s)",
-                     weir_error_text(error), weir_error_name(error));
+        call->peer->service->totals.errors++;
 }
 
 static void do_append(const struct service_call *call)
@@ -191,28 +232,34 @@ static void do_append(const struct service_call *call)
     struct weir_block *home;
     if (refuse_deep(call, &service->options.limits))
         return;
-    int rc = weir_pool_alloc(service->pool, sizeof(struct waiting), &home);
+    int rc = weir_pool_alloc(service->pool, sizeof(struct service_append), &home);
     if (rc != 0) {
         append_failed(call, rc);
         return;
     }
-    struct waiting *waiting = (struct waiting *)(void *)home->data;
-    waiting->append.done = on_stored;
-    waiting->home = home;
-    waiting->peer = peer;
-    waiting->id = call->rpc.id;
-    waiting->answered = is_answered(call);
-    struct weir_slice records = part_of(call, call->rpc.params);
-    rc = record_log_append(service->log, &records, call->rpc.param_count, &waiting->append);
-    if (rc != 0) {
+    struct service_append *append = (struct service_append *)(void *)home->data;
+    append->waiter.done = on_stored;
+    append->waiter.user = append;
+    append->home = home;
+    append->peer = peer;
+    append->records = part_of(call, call->rpc.params);
+    append->count = call->rpc.param_count;
+    append->id = call->rpc.id;
+    append->answered = is_answered(call);
+    rc = service->postponed != NULL
+             ? -EAGAIN
+             : weir_log_append(service->log, &append->records, append->count, &append->waiter);
+    if (rc == -EAGAIN) {
+        postpone(service, append);
+    } else if (rc != 0) {
         weir_block_drop(home);
         append_failed(call, rc);
         return;
     }
     peer->under_way++;
     service->waiting++;
-    if (record_log_waiting_bytes(service->log) <= service->options.waiting_bytes &&
-        service->waiting <= WAITING_REQUESTS_MAX)
+    if (rc == 0 && service->waiting <= WAITING_REQUESTS_MAX &&
+        weir_log_waiting_bytes(service->log) <= service->options.waiting_bytes)
         return;
     service->totals.pauses++;
     service->paused = true;
@@ -221,72 +268,65 @@ static void do_append(const struct service_call *call)
 
 /* --- read ------------------------------------------------------------------------------------- */
 
-static void read_end(struct service_peer *peer)
+/* Records that lie behind one another in the mapped log. */
+struct run {
+    struct weir_slice bytes; /* holds what is mapped */
+    uint32_t count;
+};
+
+/* What is to be answered, and as much of it as there is room to hold. */
+struct found {
+    uint32_t count;
+    size_t size;
+    struct run runs[READ_RUNS_MAX];
+    unsigned run_count;
+};
+
+static void drop_runs(struct found *found)
 {
-    weir_block_drop(peer->read.block);
-    peer->read.block = NULL;
-    service_peer_resume(peer, PEER_WAITS_FOR_READ);
-    service_peer_answered(peer);
+    for (unsigned i = 0; i < found->run_count; i++)
+        weir_slice_drop(&found->runs[i].bytes);
+    found->run_count = 0;
+}
+
+/* Count a record, and hold it if those before it are held. */
+static void note(struct found *found, const struct weir_slice *map, struct weir_view bytes)
+{
+    struct run *last = found->run_count != 0 ? &found->runs[found->run_count - 1] : NULL;
+    found->count++;
+    found->size += bytes.size;
+    if (last != NULL && last->bytes.block == map->block &&
+        last->bytes.view.data + last->bytes.view.size == bytes.data) {
+        last->bytes.view.size += bytes.size;
+        last->count++;
+    } else if (found->run_count < READ_RUNS_MAX) {
+        last = &found->runs[found->run_count++];
+        last->bytes = weir_slice_adopt(bytes, weir_block_hold(map->block));
+        last->count = 1;
+    }
 }
 
 /*
- * Find the records asked for in what was read: how many there are from the first one on, within
- * SERVICE_READ_BYTES or one, and their bytes. Returns 0 if not even the first is there.
+ * Find the records from number @from on: up to @count, within SERVICE_READ_BYTES or one. Returns 0,
+ * or an error if not even the first is there.
  */
-static uint32_t find_records(const struct service_read *read, size_t size, struct weir_view *ret)
+static int find_records(struct service *service, uint64_t from, uint64_t count, struct found *ret)
 {
-    struct weir_unpacker u;
-    uint32_t found = 0;
-    weir_unpack_init(&u, weir_view_of(read->block->data, size), NULL);
-    for (uint64_t record = read->range.first; record < read->from; record++)
-        if (weir_unpack_skip(&u) != 0)
-            return 0;
-    size_t begin = weir_unpack_offset(&u);
-    size_t end = begin;
-    while (found < read->count && found < UINT32_MAX && !weir_unpack_done(&u)) {
-        if (weir_unpack_skip(&u) != 0)
+    struct weir_log_message message;
+    uint64_t last = weir_log_last(service->log);
+    int rc = weir_log_reader_seek(&service->reader, from);
+    ret->count = ret->run_count = 0;
+    ret->size = 0;
+    for (; rc == 0 && ret->count < count && ret->count < UINT32_MAX && from <= last; from++) {
+        rc = weir_log_reader_next(&service->reader, &message);
+        if (rc != 0 || message.number != from ||
+            (ret->count != 0 && message.bytes.size > SERVICE_READ_BYTES - ret->size))
             break;
-        size_t next = weir_unpack_offset(&u);
-        if (found != 0 && next - begin > SERVICE_READ_BYTES)
+        note(ret, &service->reader.map, message.bytes);
+        if (ret->size >= SERVICE_READ_BYTES)
             break;
-        end = next;
-        found++;
     }
-    *ret = weir_view_of(read->block->data + begin, end - begin);
-    return found;
-}
-
-static void on_read(struct weir_op *op)
-{
-    struct service_peer *peer = op->user;
-    struct service_read *read = &peer->read;
-    struct weir_view records;
-    struct weir_packer p;
-    uint32_t found = op->result > 0 ? find_records(read, (size_t)op->result, &records) : 0;
-    bool again = op->result > 0 || op->result == -EINTR || op->result == -EAGAIN;
-    if (peer->closed) {
-        read_end(peer);
-        return;
-    }
-    if (found == 0 && again && ++read->tries < READ_TRIES_MAX &&
-        weir_file_read(peer->service->ring, op, peer->service->log->fd, read->block, 0,
-                       read->range.size, read->range.offset) == 0)
-        return;
-    if (op->result < 0) {
-        answer_error(peer, read->id, "read: the log cannot be read: %s (%s)",
-                     weir_error_text(op->result), weir_error_name(op->result));
-    } else if (found == 0) {
-        answer_error(peer, read->id,
-                     "read: the log is not what it was: record %llu is not at "
-                     "offset %llu any more",
-                     (unsigned long long)read->from, (unsigned long long)read->range.offset);
-    } else {
-        struct weir_slice slice = weir_slice_adopt(records, read->block);
-        answer_begin(peer, read->id, &p);
-        weir_pack_array(&p, found);
-        answer_end_with(peer, &p, &slice);
-    }
-    read_end(peer);
+    return ret->count != 0 ? 0 : rc != 0 ? rc : -ENOENT;
 }
 
 /* A parameter that is a whole number, or an answer that says what else it is. */
@@ -301,46 +341,69 @@ static bool read_number(const struct service_call *call, struct weir_unpacker *u
     return false;
 }
 
+/* Append what was found; what lies in more runs than are held at a time is found once more.
+ * What is mapped takes no memory of ours, so it may be linked however little of it is needed. */
+static int answer_records(struct service_peer *peer, struct found *found, uint64_t from)
+{
+    uint32_t left = found->count;
+    int rc = 0;
+    while (rc == 0) {
+        for (unsigned i = 0; i < found->run_count && rc == 0; i++) {
+            rc = weir_buf_append_slice(weir_conn_out(&peer->conn), &found->runs[i].bytes);
+            left -= found->runs[i].count;
+            from += found->runs[i].count;
+        }
+        drop_runs(found);
+        if (rc != 0 || left == 0)
+            break;
+        rc = find_records(peer->service, from, left, found);
+    }
+    drop_runs(found);
+    return rc;
+}
+
+static void answer_found(const struct service_call *call, struct found *found, uint64_t from)
+{
+    struct service_peer *peer = call->peer;
+    struct weir_packer p;
+    answer_begin(peer, call->rpc.id, &p);
+    weir_pack_array(&p, found->count);
+    int rc = weir_pack_end_part(&p, NULL);
+    if (rc == 0)
+        rc = answer_records(peer, found, from);
+    drop_runs(found);
+    if (rc != 0)
+        answer_lost(peer, rc);
+    else
+        weir_conn_flush(&peer->conn);
+}
+
 static void do_read(const struct service_call *call)
 {
     struct service_peer *peer = call->peer;
     struct service *service = peer->service;
-    struct service_read *read = &peer->read;
     struct weir_unpacker u;
-    struct weir_packer p;
+    struct found found;
+    uint64_t from, count;
     weir_unpack_init(&u, call->rpc.params, NULL);
-    if (!read_number(call, &u, 1, "from", &read->from) ||
-        !read_number(call, &u, 2, "count", &read->count))
+    if (!read_number(call, &u, 1, "from", &from) || !read_number(call, &u, 2, "count", &count))
         return;
-    if (read->from == 0) {
+    if (from == 0) {
         answer_error(peer, call->rpc.id, "read: parameter 1 (from) is 0; records count from 1");
         return;
     }
-    if (read->count == 0 || record_log_locate(service->log, read->from, read->count,
-                                              SERVICE_READ_BYTES, &read->range) != 0) {
-        answer_begin(peer, call->rpc.id, &p);
-        weir_pack_array(&p, 0);
-        answer_end(peer, &p);
-        return;
-    }
-    int rc = weir_pool_alloc(service->pool, read->range.size, &read->block);
-    if (rc != 0) {
-        answer_error(peer, call->rpc.id, "read: no memory for now: %s (%s)", weir_error_text(rc),
-                     weir_error_name(rc));
-        return;
-    }
-    read->id = call->rpc.id;
-    read->tries = 0;
-    weir_op_init(&read->op, on_read, peer);
-    rc = weir_file_read(service->ring, &read->op, service->log->fd, read->block, 0,
-                        read->range.size, read->range.offset);
-    if (rc != 0) {
-        weir_block_drop(read->block);
-        read->block = NULL;
-        return; /* the ring is being destroyed, and the connection with it */
-    }
-    peer->under_way++;
-    service_peer_pause(peer, PEER_WAITS_FOR_READ);
+    found.count = found.run_count = 0;
+    int rc = 0;
+    if (count != 0 && from <= weir_log_last(service->log))
+        rc = find_records(service, from, count, &found);
+    if (rc == 0)
+        answer_found(call, &found, from);
+    else if (rc == -ENOENT || rc == -EBADMSG)
+        answer_error(peer, call->rpc.id, "read: record %llu is missing in the log: %s",
+                     (unsigned long long)from, service->reader.scan.gap.reason);
+    else
+        answer_error(peer, call->rpc.id, "read: the log cannot be read: %s (%s)",
+                     weir_error_text(rc), weir_error_name(rc));
 }
 
 /* --- dispatch --------------------------------------------------------------------------------- */

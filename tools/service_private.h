@@ -8,18 +8,7 @@
 #include "service.h"
 
 /* Why a peer is paused by us, a set. */
-enum { PEER_WAITS_FOR_LOG = 1, PEER_WAITS_FOR_READ = 2, PEER_IS_REFUSED = 4 };
-
-/* The one read of a connection that is under way. */
-struct service_read {
-    struct weir_op op;
-    struct weir_block *block;
-    struct record_range range;
-    uint64_t from;
-    uint64_t count;
-    uint32_t id;
-    uint32_t tries;
-};
+enum { PEER_WAITS_FOR_LOG = 1, PEER_IS_REFUSED = 2 };
 
 struct service_peer {
     struct weir_conn conn;
@@ -27,7 +16,6 @@ struct service_peer {
     struct service_peer *prev;
     struct service_peer *next;
     struct weir_block *home; /* that this struct lies in */
-    struct service_read read;
     uint64_t received_bytes; /* of whole messages; the next one begins there */
     uint64_t under_way;      /* requests not answered yet */
     uint64_t taken_bytes;    /* what it had taken when we last looked, */
@@ -51,6 +39,12 @@ void service_dispatch(const struct service_call *call);
 
 /* Answer a call that says what kind it is and who asks, but not properly what for. */
 void service_answer_wrong(const struct service_call *call, const struct weir_fault *fault);
+
+/* Append what waits for room, as far as there is. */
+void service_append_postponed(struct service *service);
+
+/* Go on with peers that had to wait, if little enough waits now. */
+void service_resume_peers(struct service *service);
 
 /* Hand out no more messages of @peer until this reason is over. */
 void service_peer_pause(struct service_peer *peer, uint8_t reason);

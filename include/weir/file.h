@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * file: reading, writing, syncing, preallocating files, from pool blocks; mapping them; O_DIRECT.
+ * file: reading, writing, syncing and preallocating files from pool blocks; mapping them; O_DIRECT.
  *
  *     int rc = weir_file_open("log", O_WRONLY | O_CREAT | O_APPEND, 0644, &fd);
  *     rc = weir_file_write(ring, &op, fd, &slice, WEIR_FILE_POSITION);

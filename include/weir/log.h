@@ -465,6 +465,9 @@ WEIR_API int weir_log_open(struct weir_ring *ring, const char *path,
 WEIR_API int weir_log_append(struct weir_log *log, const struct weir_slice *messages,
                              uint32_t count, struct weir_log_waiter *waiter);
 
+/** Bytes of messages, heads and padding that were appended and are not written. */
+WEIR_API size_t weir_log_waiting_bytes(const struct weir_log *log);
+
 /** Whether nothing is under way, and nobody waits. */
 WEIR_API bool weir_log_is_idle(const struct weir_log *log);
 
