@@ -76,8 +76,7 @@ static const char usage[] =
     "  -l, --listen ADDR      " ADDRESS_FORMS ", may be given several times;\n"
     "                         HOST empty: every address; PORT 0: one that is free;\n"
     "                         PATH @NAME: in the abstract namespace\n"
-    "  -o, --log FILE         the log, a stream of MessagePack values; made if missing. See\n"
-    "                         'weir log --help'\n"
+    "  -o, --log FILE         the log, a stream of MessagePack values; made if missing\n"
     "      --ack WHEN         append is answered when its records are durable (default), or\n"
     "                         once they are written, which a power failure may undo\n"
     "      --segment N        once the file has so many bytes, go on in FILE.000001 and so on\n"
@@ -350,8 +349,8 @@ static void report_damage(const char *path, const struct weir_log_report *report
                      (unsigned long long)report->end_bytes, report->reason,
                      (unsigned long long)report->cut_bytes);
     if (report->gaps != 0)
-        report_error(command, "%s%s: offset %zu: %s; see 'weir log verify'", path, name,
-                     report->gap.offset, report->gap.reason);
+        report_error(command, "%s%s: offset %zu: %s", path, name, report->gap.offset,
+                     report->gap.reason);
 }
 
 static int open_log(struct server *server, const struct config *config)
