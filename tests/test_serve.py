@@ -437,7 +437,7 @@ def test_damaged_log(weir):
         log.write_bytes(data)
         with Server(weir, directory=directory) as server, server.client() as client:
             why = "the messages of the block are not those of its checksum"
-            equal(server.said(), [f"{log}: offset {start}: {why}; see 'weir log verify'"])
+            equal(server.said(), [f"{log}: offset {start}: {why}"])
             equal(client.call("read", 1, 5), ["record 1"])
             equal(client.error("read", 2, 5), f"read: record 2 is missing in the log: {why}")
             equal(client.call("read", 3, 5), ["record 3"])
