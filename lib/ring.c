@@ -266,12 +266,15 @@ void weir_alarm_clear(struct weir_ring *ring, struct weir_alarm *alarm)
     weir__alarms_clear(&ring->alarms, alarm);
 }
 
-/* CLOCK_MONOTONIC as of the last tick of the kernel's timer: a few nanoseconds. */
-static int64_t coarse_now_ns(void)
+/* By CLOCK_MONOTONIC as of the last tick of the kernel's timer, which takes a few nanoseconds. */
+static void move_clock(struct weir_ring *ring)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+    struct timespec coarse;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &coarse);
+    int64_t now_ns = (int64_t)coarse.tv_sec * 1000000000 + coarse.tv_nsec;
+    /* Never back: setting an alarm looked at the exact clock. */
+    if (now_ns > ring->now_ns)
+        ring->now_ns = now_ns;
 }
 
 /* Shorten a wait, where -1 is without bound, so that it ends when an alarm may be due. */
@@ -385,7 +388,7 @@ static int turn(struct weir_ring *ring, int64_t timeout_ns)
         timeout_ns = until_alarm(ring, timeout_ns);
     int rc = ring->backend->wait(ring, timeout_ns);
     if (ring->alarms.count != 0)
-        ring->now_ns = coarse_now_ns();
+        move_clock(ring);
     int drained = ring->backend->drain(ring);
     ring->quiet = handled == 0 && drained == 0;
     handled += drained + weir__mail_deliver(ring);

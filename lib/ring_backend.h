@@ -92,7 +92,7 @@ struct weir_ring {
     struct weir_ending *endings;
     struct weir_ring_stats stats;
 
-    int64_t now_ns; /* by the coarse clock, as of this turn's wait; only while there are alarms */
+    int64_t now_ns; /* as of this turn's wait, never goes back; only while there are alarms */
     struct weir__alarms alarms;
 
     /* What other threads write, apart from what this one does. */

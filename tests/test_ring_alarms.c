@@ -4,7 +4,7 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "../lib/ring_alarms.h"
+#include "../lib/ring_backend.h"
 
 #define MS INT64_C(1000000)
 #define TICK (WEIR_ALARM_TICK_MS * MS)
@@ -246,6 +246,28 @@ static void a_turn_waits_for_an_alarm_and_no_longer(void **state)
     assert_int_equal(timed.rings, 2);
 }
 
+/* Whoever subtracts two of its times must not get a negative one. */
+static void the_turns_clock_never_goes_back(void **state)
+{
+    struct timed timed = {.alarm = {.run = note_time}};
+    struct io io;
+
+    (void)state;
+    io_open(&io, NULL, NULL);
+    int64_t last_ns = 0;
+    for (unsigned i = 0; i < 2000; i++) {
+        /* By the exact clock, which mostly is ahead of the one that turns look at. */
+        weir_alarm_set(io.ring, &timed.alarm, 3600000);
+        assert_true(io.ring->now_ns >= last_ns);
+        last_ns = io.ring->now_ns;
+        weir_ring_run(io.ring, 0);
+        assert_true(io.ring->now_ns >= last_ns);
+        last_ns = io.ring->now_ns;
+    }
+    weir_alarm_clear(io.ring, &timed.alarm);
+    io_close(&io);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -255,6 +277,7 @@ int main(void)
         IO_TEST_ONCE(alarms_set_and_clear_alarms),
         IO_TEST_ONCE(alarms_agree_with_a_plain_list_of_them),
         IO_TEST(a_turn_waits_for_an_alarm_and_no_longer),
+        IO_TEST(the_turns_clock_never_goes_back),
     };
 
     return io_run(tests, sizeof tests / sizeof tests[0]);
