@@ -320,9 +320,9 @@ WEIR_API struct weir_ring_stats weir_ring_stats(const struct weir_ring *ring);
  *              task left to run, a receive that waits for blocks, an alarm that may be due, a
  *              request that went on and is not over (epoll), or a signal that came after requests
  *              had been handed over; -EINTR a signal came, or something in the kernel that is
- *              handled like one (nothing is lost:
- *              epoll says so once more after each ring of io_uring that the thread ended); another
- *              error of io_uring_enter(2) or epoll_wait(2), after which requests keep their state.
+ *              handled like one (nothing is lost: epoll says so once more after each ring of
+ *              io_uring that the thread ended); another error of io_uring_enter(2) or
+ *              epoll_wait(2), after which requests keep their state.
  */
 WEIR_API int weir_ring_run(struct weir_ring *ring, int64_t timeout_ns);
 

@@ -64,7 +64,7 @@ static int run_once(const struct bench_case *item, const struct bench_contender 
     struct bench_round round = {
         .context = context, .item = item, .contender = contender, .ops = ops};
     for (size_t i = 0; i < BENCH_FIGURES_MAX; i++)
-        round.figures[i] = NAN;
+        round.figures[i] = (double)NAN;
 
     uint64_t begin = bench_now_ns();
     int rc = contender->run(&round);
